@@ -1,0 +1,95 @@
+// Package fault breaks things on purpose. The in-memory adapters of every contract run their calls through an [Injector],
+// so that a test can fail the k-th call of a whole workflow, before or after its effect, and let the process "die" there.
+package fault
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// ErrInjected is what an injected failure returns; every call after a crash returns it too.
+var ErrInjected = errors.New("injected fault")
+
+// When says on which side of its effect a call fails.
+type When int
+
+// The two sides.
+const (
+	Before When = iota // the effect does not happen
+	After              // the effect happens and its acknowledgement is lost
+)
+
+// Fault fails the call with number Call (1-based, counted over all adapters that share the injector).
+type Fault struct {
+	Call int
+	When When
+	// Crash makes all later calls fail too, until Restart: the process is gone.
+	Crash bool
+}
+
+// Injector counts calls and fails the chosen ones. A nil *Injector injects nothing. It is safe for concurrent use.
+type Injector struct {
+	mu     sync.Mutex
+	calls  int
+	faults []Fault
+	dead   bool
+	trace  []string
+}
+
+// New returns an injector with these faults.
+func New(faults ...Fault) *Injector { return &Injector{faults: faults} }
+
+// Call runs effect as one call named op and returns its error, or the injected one.
+func (in *Injector) Call(op string, effect func() error) error {
+	if in == nil {
+		return effect()
+	}
+	in.mu.Lock()
+	if in.dead {
+		in.mu.Unlock()
+		return fmt.Errorf("%s: %w", op, ErrInjected)
+	}
+	in.calls++
+	call := in.calls
+	in.trace = append(in.trace, op)
+	var hit *Fault
+	for i := range in.faults {
+		if in.faults[i].Call == in.calls {
+			hit = &in.faults[i]
+		}
+	}
+	if hit != nil && hit.Crash {
+		in.dead = true
+	}
+	in.mu.Unlock()
+	if hit != nil && hit.When == Before {
+		return fmt.Errorf("%s (call %d, before): %w", op, call, ErrInjected)
+	}
+	err := effect()
+	if hit != nil && err == nil {
+		return fmt.Errorf("%s (call %d, after): %w", op, call, ErrInjected)
+	}
+	return err
+}
+
+// Restart brings a crashed process back; counting goes on.
+func (in *Injector) Restart() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.dead = false
+}
+
+// Calls returns the number of calls so far.
+func (in *Injector) Calls() int {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.calls
+}
+
+// Trace returns the names of the calls so far, in order.
+func (in *Injector) Trace() []string {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return append([]string(nil), in.trace...)
+}

@@ -1,0 +1,142 @@
+// Package object is object storage as Coffer uses it: S3's model (buckets, keys, versions, ETags, tags, conditional writes),
+// reduced to what intake and fixes need. [Reader] and [Tagger] are what intake holds; [Store] adds what changes bytes.
+//
+// Trust: the bytes and names are hostile input; the storage itself is trusted to keep what it acknowledged and to honour
+// conditions.
+package object
+
+import (
+	"context"
+	"io"
+	"iter"
+	"time"
+
+	"coffer"
+)
+
+// S3's limits on tags.
+const (
+	MaxTags     = 10
+	MaxTagKey   = 128 // characters
+	MaxTagValue = 256 // characters
+)
+
+// Attrs are the properties of an object that a rewrite keeps.
+type Attrs struct {
+	ContentType        string            `json:"contentType,omitempty"`
+	ContentEncoding    string            `json:"contentEncoding,omitempty"`
+	ContentLanguage    string            `json:"contentLanguage,omitempty"`
+	ContentDisposition string            `json:"contentDisposition,omitempty"`
+	CacheControl       string            `json:"cacheControl,omitempty"`
+	Expires            string            `json:"expires,omitempty"`
+	Redirect           string            `json:"redirect,omitempty"`
+	StorageClass       string            `json:"storageClass,omitempty"`
+	Metadata           map[string]string `json:"metadata,omitempty"`
+	Tags               []coffer.Tag      `json:"tags,omitempty"`
+	// System holds properties that only the adapter understands (a file's mode and owner, an ACL, encryption settings). It
+	// goes back unchanged into Stage.
+	System map[string]string `json:"system,omitempty"`
+}
+
+// Info describes one version of an object.
+type Info struct {
+	coffer.Object
+	Size     int64
+	Modified time.Time
+	Attrs    Attrs
+	// Latest says that this is the current version; Marker that it is a delete marker, which has no bytes.
+	Latest, Marker bool
+	// Locked says why this version cannot be removed now ("legal hold", "retention until ..."); empty: it can, or the
+	// storage does not say (see Residual).
+	Locked string
+	// ETagIsMD5 says that the ETag is the MD5 of the bytes, so that it can be compared with what Macie saw by content.
+	ETagIsMD5 bool
+}
+
+// Versioning is the versioning state of a bucket.
+type Versioning string
+
+// The versioning states.
+const (
+	VersioningOff       Versioning = "off"
+	VersioningOn        Versioning = "on"
+	VersioningSuspended Versioning = "suspended"
+)
+
+// Copy is something outside the version chain that holds the same bytes, or may: a hard link, a replica, a backup.
+type Copy struct {
+	What string `json:"what"` // "hard link", "replica", ...
+	Name string `json:"name"` // how to find it
+}
+
+// Body is an opened object. It also reads at random where the storage can (ReaderAt is nil otherwise). Info is that of the
+// bytes being read.
+type Body struct {
+	io.ReadCloser
+	ReaderAt io.ReaderAt
+	Info     Info
+}
+
+// Reader reads objects. The suite in objecttest is its specification. Methods may be called concurrently.
+//
+// An Object argument with a VersionID names that version, without one the current version; with an ETag a mismatch gives an
+// error wrapping coffer.ErrChanged. A missing bucket, object or version gives coffer.ErrNotFound; so does a current version
+// that is a delete marker. A name that the storage cannot hold or that would leave its bucket (a symlink, "..", a device)
+// gives coffer.ErrInvalid.
+type Reader interface {
+	Stat(ctx context.Context, o coffer.Object) (Info, error)
+	// Open returns the bytes of exactly the version that its Info names: a foreign write during the reading shows as an
+	// error wrapping coffer.ErrChanged from Read, never as mixed bytes.
+	Open(ctx context.Context, o coffer.Object) (Body, error)
+	// List yields the current objects whose key has the prefix and is greater than after, in order of key. Without a bucket
+	// it yields one Info for each bucket (Key empty).
+	List(ctx context.Context, bucket, prefix, after string) iter.Seq2[Info, error]
+	// Versions yields all versions and delete markers of the key, newest first. In a bucket without versioning it yields
+	// the object itself.
+	Versions(ctx context.Context, o coffer.Object) iter.Seq2[Info, error]
+	// Versioning returns the bucket's versioning state.
+	Versioning(ctx context.Context, bucket string) (Versioning, error)
+	// Copies lists what else holds the object's bytes. An error means unknown, which is not "none".
+	Copies(ctx context.Context, o coffer.Object) ([]Copy, error)
+}
+
+// Tagger changes tags. Tags cannot be conditional anywhere, so a merge reads, merges, writes and reads again.
+type Tagger interface {
+	// Tag replaces the tag set of the version that o names (of the current version without a VersionID). Limits of S3
+	// apply: MaxTags and lengths, unique keys, characters; beyond them an error wrapping coffer.ErrInvalid. With an ETag,
+	// a mismatch gives coffer.ErrChanged, checked as close to the write as the storage allows.
+	Tag(ctx context.Context, o coffer.Object, tags []coffer.Tag) error
+}
+
+// Store changes objects. The suite in objecttest is its specification. Methods may be called concurrently.
+type Store interface {
+	Reader
+	Tagger
+	// Stage writes the bytes that fill produces beside the object o, invisible to readers, with attributes a (tags
+	// included). o.ETag is the condition under which Commit will succeed: the current version's ETag, or empty for "must
+	// not exist". If fill fails nothing stays behind.
+	Stage(ctx context.Context, o coffer.Object, a Attrs, fill func(io.Writer) error) (Staged, error)
+	// Copy copies the bytes and attributes of src to dst, which must not exist (dst.ETag empty) or have this ETag.
+	Copy(ctx context.Context, dst, src coffer.Object) (coffer.Object, error)
+	// Delete removes: with a VersionID that version, permanently; without one the object (in a versioned bucket by a delete
+	// marker, whose Object it returns). An ETag is a condition: another current version gives coffer.ErrConflict.
+	// Deleting what is not there gives coffer.ErrNotFound. A locked version gives coffer.ErrConflict.
+	Delete(ctx context.Context, o coffer.Object) (coffer.Object, error)
+	// Sweep removes what stages of crashed processes left behind, older than age, and reports how many.
+	Sweep(ctx context.Context, age time.Duration) (int, error)
+}
+
+// Staged is a written, not yet visible object.
+type Staged interface {
+	// Size and SHA256 are those of the staged bytes.
+	Size() int64
+	SHA256() [32]byte
+	// Open reads the staged bytes back from the storage.
+	Open(ctx context.Context) (Body, error)
+	// Commit makes the bytes the current version by one conditional call and returns it. If the condition does not hold
+	// it returns an error wrapping coffer.ErrConflict and nothing has changed. Other errors leave it open whether the
+	// commit happened: compare the current bytes with SHA256.
+	Commit(ctx context.Context) (coffer.Object, error)
+	// Abort removes the staged bytes. After Commit it does nothing.
+	Abort(ctx context.Context) error
+}

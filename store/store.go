@@ -1,0 +1,131 @@
+// Package store is a small ordered table with compare-and-swap: DynamoDB's natural shape, easy on an embedded engine. All
+// state of Coffer is in it.
+//
+// Trust: none. Values are sealed by [Sealed] before they reach an adapter; keys hold only opaque ids, keyed hashes, types,
+// states and times. What is read back is authenticated, so an adapter can lose or withhold items but not alter them.
+package store
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"time"
+
+	"coffer"
+)
+
+// Limits that every adapter enforces, taken from the weakest (DynamoDB), with room for the sealing of values.
+const (
+	MaxPart       = 1024      // bytes of Key.Part
+	MaxSort       = 1024      // bytes of Key.Sort
+	MaxValue      = 350 << 10 // bytes of Item.Value
+	MaxOps        = 100       // operations in one Apply
+	MaxApplyBytes = 3_500_000 // keys and values in one Apply
+	MaxVersion    = 64        // bytes of Item.Version
+)
+
+// Key names an item. Part groups items that are read together and spreads load; within a part items are ordered by the bytes
+// of Sort. Neither may be empty.
+type Key struct{ Part, Sort string }
+
+// Item is a stored value. Version is a token that the writer chose, unique for each write. Expires is housekeeping: after it an
+// item may disappear at any time, and until then and later readers must check it themselves. The zero time: never.
+type Item struct {
+	Key     Key
+	Value   []byte
+	Version string
+	Expires time.Time
+}
+
+// Verb is what an Op does.
+type Verb uint8
+
+// The verbs.
+const (
+	Put Verb = iota + 1
+	Delete
+	Check // demands the expected version and changes nothing
+)
+
+// The special expectations of an Op.
+const (
+	Absent = ""  // the item must not exist
+	Any    = "*" // whatever is there
+)
+
+// Op is one part of an Apply. Expect is the version that the item must have before it, or Absent or Any.
+type Op struct {
+	Verb   Verb
+	Item   Item // Check and Delete use only the key
+	Expect string
+}
+
+// Range bounds a Query by Sort: From inclusive, To exclusive; empty means unbounded.
+type Range struct {
+	From, To string
+	Reverse  bool
+}
+
+// DB is the contract of the stores. The suite in storetest is its specification. All methods may be called concurrently, by
+// several processes on one store.
+type DB interface {
+	// Get returns the item, strongly consistent; an error wrapping coffer.ErrNotFound when there is none.
+	Get(ctx context.Context, k Key) (Item, error)
+	// Query yields the items of one part in order of Sort. It pages lazily and is no snapshot: Apply inside the loop is
+	// allowed, and what it changed may or may not be seen. Items yielded are strongly consistent as of their page.
+	Query(ctx context.Context, part string, r Range) iter.Seq2[Item, error]
+	// Scan yields every item whose part falls into the shard (0 <= shard < of), parts in no particular order. Same
+	// consistency as Query. For check, rewrap, backup and rebuild.
+	Scan(ctx context.Context, shard, of int) iter.Seq2[Item, error]
+	// Apply performs all ops or none, durably and serialisably. If an expectation fails it returns an error wrapping
+	// coffer.ErrConflict, except that a Put whose item already has exactly the Version it wants to write counts as
+	// done, and a Delete whose item is absent counts as done unless it expected otherwise by a Check: so a retry after
+	// a lost acknowledgement succeeds. Other errors leave it open whether the ops happened; retry with the same
+	// versions. No two ops may name the same key.
+	Apply(ctx context.Context, ops ...Op) error
+	Close() error
+}
+
+// Validate checks ops against the limits. Adapters call it first. Its errors wrap coffer.ErrInvalid and name no key.
+func Validate(ops []Op) error {
+	if len(ops) == 0 || len(ops) > MaxOps {
+		return fmt.Errorf("apply of %d operations, at most %d: %w", len(ops), MaxOps, coffer.ErrInvalid)
+	}
+	total := 0
+	seen := make(map[Key]struct{}, len(ops))
+	for i, op := range ops {
+		if err := ValidateKey(op.Item.Key); err != nil {
+			return fmt.Errorf("operation %d: %w", i, err)
+		}
+		if _, dup := seen[op.Item.Key]; dup {
+			return fmt.Errorf("operation %d names a key twice: %w", i, coffer.ErrInvalid)
+		}
+		seen[op.Item.Key] = struct{}{}
+		total += len(op.Item.Key.Part) + len(op.Item.Key.Sort)
+		switch op.Verb {
+		case Put:
+			total += len(op.Item.Value)
+			if len(op.Item.Value) > MaxValue {
+				return fmt.Errorf("operation %d: value of %d bytes, at most %d: %w", i, len(op.Item.Value), MaxValue, coffer.ErrInvalid)
+			}
+			if v := op.Item.Version; v == Absent || v == Any || len(v) > MaxVersion {
+				return fmt.Errorf("operation %d: put without a usable version: %w", i, coffer.ErrInvalid)
+			}
+		case Delete, Check:
+		default:
+			return fmt.Errorf("operation %d: unknown verb: %w", i, coffer.ErrInvalid)
+		}
+	}
+	if total > MaxApplyBytes {
+		return fmt.Errorf("apply of %d bytes, at most %d: %w", total, MaxApplyBytes, coffer.ErrInvalid)
+	}
+	return nil
+}
+
+// ValidateKey checks a key against the limits.
+func ValidateKey(k Key) error {
+	if k.Part == "" || k.Sort == "" || len(k.Part) > MaxPart || len(k.Sort) > MaxSort {
+		return fmt.Errorf("key out of limits: %w", coffer.ErrInvalid)
+	}
+	return nil
+}
