@@ -1,0 +1,62 @@
+package access
+
+// Action is one thing that can be done. The same words name it in policies, audit entries, routes and commands.
+type Action string
+
+// The actions. [Actions] says what each one covers.
+const (
+	EventIngest   Action = "event.ingest"
+	FindingList   Action = "finding.list"
+	FindingRead   Action = "finding.read"
+	ObjectRead    Action = "object.read"
+	ValueReveal   Action = "value.reveal"
+	ValueSearch   Action = "value.search"
+	VerdictSet    Action = "verdict.set"
+	RemedyPlan    Action = "remedy.plan"
+	RemedyApprove Action = "remedy.approve"
+	RemedyApply   Action = "remedy.apply"
+	RemedyUndo    Action = "remedy.undo"
+	RemedyPurge   Action = "remedy.purge"
+	AccessRequest Action = "access.request"
+	AccessApprove Action = "access.approve"
+	AuditRead     Action = "audit.read"
+	KeyRotate     Action = "key.rotate"
+	PolicyWrite   Action = "policy.write"
+	AdminIndex    Action = "admin.index"
+	AdminObject   Action = "admin.object"
+	AdminPerson   Action = "admin.person"
+	AdminBackup   Action = "admin.backup"
+)
+
+// Description says what an action covers and on which kinds of resource it is asked.
+type Description struct {
+	Action Action
+	On     []Kind
+	Doc    string
+}
+
+// Actions is the whole vocabulary, in the order of the flow. An action that is not in it is denied. The schema of the
+// policies declares the same actions on the same kinds; a test compares the two.
+var Actions = []Description{
+	{EventIngest, []Kind{System, Finding}, "take in events and findings, locate and seal what they name; look for a changed object's values anew"},
+	{FindingList, []Kind{System}, "see that findings exist: lists and counts"},
+	{FindingRead, []Kind{Finding}, "see a finding with its places and masked values"},
+	{ObjectRead, []Kind{Object}, "see an object's state, tags, versions and findings"},
+	{ValueReveal, []Kind{Finding}, "see sealed values of a finding in plain"},
+	{ValueSearch, []Kind{System}, "ask where a value stands, without seeing it"},
+	{VerdictSet, []Kind{Finding}, "judge a finding or an occurrence"},
+	{RemedyPlan, []Kind{Plan}, "make a plan and look at its masked diff"},
+	{RemedyApprove, []Kind{Plan}, "approve a plan"},
+	{RemedyApply, []Kind{Plan}, "change the object as planned"},
+	{RemedyUndo, []Kind{Plan}, "put the original back"},
+	{RemedyPurge, []Kind{Plan}, "destroy the kept original before the grace period ends"},
+	{AccessRequest, []Kind{Finding, Plan}, "ask for access that the policy grants only on request"},
+	{AccessApprove, []Kind{Finding, Plan}, "approve or deny a request for access"},
+	{AuditRead, []Kind{System}, "list, verify and export the log"},
+	{KeyRotate, []Kind{System}, "list and rotate keys"},
+	{PolicyWrite, []Kind{System}, "replace the policies"},
+	{AdminIndex, []Kind{System}, "choose the types that can be searched by value"},
+	{AdminObject, []Kind{Object}, "set the versioning of a bucket kept in a folder"},
+	{AdminPerson, []Kind{System}, "delete the name behind a pseudonymous id"},
+	{AdminBackup, []Kind{System}, "back up and restore the installation"},
+}
