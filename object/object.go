@@ -88,11 +88,13 @@ type Reader interface {
 	// Open returns the bytes of exactly the version that its Info names: a foreign write during the reading shows as an
 	// error wrapping coffer.ErrChanged from Read, never as mixed bytes.
 	Open(ctx context.Context, o coffer.Object) (Body, error)
-	// List yields the current objects whose key has the prefix and is greater than after, in order of key. Without a bucket
-	// it yields one Info for each bucket (Key empty).
+	// List yields the current objects whose key has the prefix and is greater than after, in order of the keys' bytes. Without
+	// a bucket it yields one Info for each bucket (Key empty). It is no snapshot, and it tells what a listing knows: key, size,
+	// time, and the ETag where the storage has it at hand; for version, attributes and tags ask Stat. Names that no Object
+	// could name (a symlink, a device) are left out. An error ends the sequence.
 	List(ctx context.Context, bucket, prefix, after string) iter.Seq2[Info, error]
-	// Versions yields all versions and delete markers of the key, newest first. In a bucket without versioning it yields
-	// the object itself.
+	// Versions yields all versions and delete markers of the key, newest first, with their ETags; for attributes and tags ask
+	// Stat. In a bucket without versioning it yields the object itself. A key that has none yields nothing.
 	Versions(ctx context.Context, o coffer.Object) iter.Seq2[Info, error]
 	// Versioning returns the bucket's versioning state.
 	Versioning(ctx context.Context, bucket string) (Versioning, error)
@@ -114,13 +116,18 @@ type Store interface {
 	Tagger
 	// Stage writes the bytes that fill produces beside the object o, invisible to readers, with attributes a (tags
 	// included). o.ETag is the condition under which Commit will succeed: the current version's ETag, or empty for "must
-	// not exist". If fill fails nothing stays behind.
+	// not exist" (a current delete marker counts as not there); o.VersionID plays no part. If fill fails nothing stays behind
+	// and its error is returned, wrapped. The writer given to fill is buffered and not safe for concurrent use.
 	Stage(ctx context.Context, o coffer.Object, a Attrs, fill func(io.Writer) error) (Staged, error)
-	// Copy copies the bytes and attributes of src to dst, which must not exist (dst.ETag empty) or have this ETag.
+	// Copy copies the bytes and attributes (tags included) of src, or of the version it names, to dst, which must not exist
+	// (dst.ETag empty) or have this ETag; otherwise the error wraps coffer.ErrConflict. src is checked as by Open.
 	Copy(ctx context.Context, dst, src coffer.Object) (coffer.Object, error)
-	// Delete removes: with a VersionID that version, permanently; without one the object (in a versioned bucket by a delete
-	// marker, whose Object it returns). An ETag is a condition: another current version gives coffer.ErrConflict.
-	// Deleting what is not there gives coffer.ErrNotFound. A locked version gives coffer.ErrConflict.
+	// Delete removes: with a VersionID that version or marker, permanently; without one the object (in a versioned bucket by a
+	// delete marker, whose Object it returns; otherwise it returns the Object that was removed). An ETag is a condition: if
+	// the current version has another, or, with a VersionID, that version has, nothing happens and the error wraps
+	// coffer.ErrConflict. Deleting what is not there gives coffer.ErrNotFound; a current marker counts as not there. A locked
+	// version gives coffer.ErrConflict; a marker may be laid over it. If the current version is removed by its id the next
+	// older one becomes current again, or nothing, if that is a marker.
 	Delete(ctx context.Context, o coffer.Object) (coffer.Object, error)
 	// Sweep removes what stages of crashed processes left behind, older than age, and reports how many.
 	Sweep(ctx context.Context, age time.Duration) (int, error)
@@ -135,8 +142,9 @@ type Staged interface {
 	Open(ctx context.Context) (Body, error)
 	// Commit makes the bytes the current version by one conditional call and returns it. If the condition does not hold
 	// it returns an error wrapping coffer.ErrConflict and nothing has changed. Other errors leave it open whether the
-	// commit happened: compare the current bytes with SHA256.
+	// commit happened: compare the current bytes with SHA256. After a success Commit returns the same again, without a
+	// second effect; after Abort, or when the staged bytes were swept, it gives coffer.ErrNotFound.
 	Commit(ctx context.Context) (coffer.Object, error)
-	// Abort removes the staged bytes. After Commit it does nothing.
+	// Abort removes the staged bytes, so that Open gives coffer.ErrNotFound. After Commit, or a second time, it does nothing.
 	Abort(ctx context.Context) error
 }
