@@ -1,19 +1,22 @@
 package format
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
+	"sort"
 
 	"coffer"
 )
 
 // Tape moves a document forward from a reader to a writer through a window, replacing the spans it is told to. It is what a
 // text-like format is built on: the format looks at the window, edits, and advances; all bytes outside the edits pass
-// unchanged. A Tape is not safe for concurrent use.
+// unchanged. A walk that writes ends with [Tape.Rest]. A Tape is not safe for concurrent use.
 type Tape struct {
 	ctx   context.Context
 	dst   io.Writer // nil: nothing is written
+	out   *bufio.Writer
 	src   io.Reader
 	buf   []byte
 	r, w  int   // buf[r:w] is the window
@@ -22,6 +25,13 @@ type Tape struct {
 	skip  int64 // source bytes before this offset were replaced
 	err   error // of src; io.EOF at the end
 }
+
+// The buffer starts small, because an archive has many small members, and doubles as long as the reader fills it.
+const (
+	leastBuffer = 16 << 10
+	readAhead   = 256 << 10
+	emptyReads  = 100 // in a row; then io.ErrNoProgress, as in package bufio
+)
 
 // NewTape returns a tape from src to dst; dst may be nil.
 func NewTape(ctx context.Context, dst io.Writer, src io.Reader) *Tape {
@@ -37,9 +47,11 @@ func (t *Tape) Base() int64 { return t.base }
 // EOF reports whether the window holds all that is left of the source.
 func (t *Tape) EOF() bool { return t.err == io.EOF }
 
-// Fill reads until the window holds at least n bytes. It returns io.EOF when the source ends before that, with what there
-// is in the window; every other error is the source's or the context's.
+// Fill reads until the window holds at least n bytes, and usually more. Offsets in the window stay what they are. It returns
+// io.EOF when the source ends before that, with what there is in the window; every other error is the source's or the
+// context's. A source that ends in the middle of what it promised (io.ErrUnexpectedEOF) is an error, not an end.
 func (t *Tape) Fill(n int) error {
+	empty := 0
 	for t.w-t.r < n {
 		if t.err != nil {
 			return t.err
@@ -47,46 +59,78 @@ func (t *Tape) Fill(n int) error {
 		if err := t.ctx.Err(); err != nil {
 			return err
 		}
-		if t.r > 0 && (t.r == t.w || len(t.buf)-t.r < n) {
-			copy(t.buf, t.buf[t.r:t.w])
-			t.w -= t.r
-			t.r = 0
-		}
-		if len(t.buf) < n {
-			size := max(64<<10, 2*len(t.buf), n+n/4)
-			t.buf = append(make([]byte, 0, size), t.buf[:t.w]...)[:size]
-		}
-		if t.w == len(t.buf) {
-			copy(t.buf, t.buf[t.r:t.w])
-			t.w -= t.r
-			t.r = 0
-		}
+		t.room(n)
 		m, err := t.src.Read(t.buf[t.w:])
+		if m < 0 || m > len(t.buf)-t.w {
+			return fmt.Errorf("reader counts wrongly: %w", coffer.ErrInvalid)
+		}
 		t.w += m
 		t.err = err
+		if m > 0 {
+			empty = 0
+		} else if empty++; err == nil && empty >= emptyReads {
+			return io.ErrNoProgress
+		}
 	}
 	return nil
 }
 
-// Edit adds spans to apply. They are in ascending order, without overlap, and begin at or after Base.
+// room makes the buffer able to hold n bytes of window and to take at least one more.
+func (t *Tape) room(n int) {
+	size := len(t.buf)
+	switch {
+	case size < n:
+		size = max(leastBuffer, 2*size, n+n/4)
+	case t.r == t.w && t.w == size && size < readAhead:
+		size *= 2
+	case t.r > 0 && (t.r == t.w || size-t.r < n || t.w == size):
+		copy(t.buf, t.buf[t.r:t.w])
+		t.w, t.r = t.w-t.r, 0
+		return
+	default:
+		return
+	}
+	buf := make([]byte, size)
+	t.w, t.r = copy(buf, t.buf[t.r:t.w]), 0
+	t.buf = buf
+}
+
+// Edit adds spans to apply: in any order, without overlap, beginning at or after Base. Of several spans that begin at one
+// byte the one added first comes first.
 func (t *Tape) Edit(spans ...Span) error {
 	for _, s := range spans {
-		last := t.base
-		if n := len(t.spans); n > 0 {
-			last = max(last, t.spans[n-1].End)
-		}
-		if s.Start < max(last, t.skip) || s.End < s.Start {
+		i, free := t.place(s)
+		if !free {
 			return fmt.Errorf("edit at byte %d overlaps another or is out of order: %w", s.Start, coffer.ErrInvalid)
 		}
-		t.spans = append(t.spans, s)
+		t.spans = append(t.spans, Span{})
+		copy(t.spans[i+1:], t.spans[i:])
+		t.spans[i] = s
 	}
 	return nil
+}
+
+// Free reports whether Edit would take s: it lies ahead and meets no other span.
+func (t *Tape) Free(s Span) bool {
+	_, free := t.place(s)
+	return free
+}
+
+func (t *Tape) place(s Span) (int, bool) {
+	if s.Start < max(t.base, t.skip) || s.End < s.Start {
+		return 0, false
+	}
+	i := len(t.spans)
+	if i > 0 && s.Start < t.spans[i-1].End {
+		i = sort.Search(i, func(k int) bool { return t.spans[k].Start > s.Start })
+	}
+	return i, (i == 0 || t.spans[i-1].End <= s.Start) && (i == len(t.spans) || s.End <= t.spans[i].Start)
 }
 
 // Advance passes n bytes of the window on to dst with the edits applied. A span that begins in them may end beyond them: its
 // remaining bytes are dropped when they pass.
 func (t *Tape) Advance(n int) error {
-	if n > t.w-t.r {
+	if n < 0 || n > t.w-t.r {
 		return fmt.Errorf("advance beyond the window: %w", coffer.ErrInvalid)
 	}
 	end := t.base + int64(n)
@@ -97,20 +141,24 @@ func (t *Tape) Advance(n int) error {
 	pos := t.base
 	put := func(to int64) error { // copies the source bytes [pos,to)
 		if from := max(pos, t.skip); from < to {
-			if _, err := t.dst.Write(t.buf[t.r+int(from-t.base) : t.r+int(to-t.base)]); err != nil {
+			if err := t.write(t.buf[t.r+int(from-t.base) : t.r+int(to-t.base)]); err != nil {
 				return err
 			}
 		}
 		pos = max(pos, to)
 		return nil
 	}
-	for len(t.spans) > 0 && (t.spans[0].Start < end || t.spans[0].Start == end && t.spans[0].End == end && n > 0) {
+	for len(t.spans) > 0 && t.spans[0].Start < end {
 		s := t.spans[0]
 		t.spans = t.spans[1:]
 		if err := put(s.Start); err != nil {
 			return err
 		}
-		if _, err := t.dst.Write(s.New); err != nil {
+		if t.out == nil {
+			// Many small pieces may follow now.
+			t.out = bufio.NewWriterSize(t.dst, 32<<10)
+		}
+		if err := t.write(s.New); err != nil {
 			return err
 		}
 		t.skip = max(t.skip, s.End)
@@ -119,21 +167,54 @@ func (t *Tape) Advance(n int) error {
 	return put(end)
 }
 
-// Rest passes everything that is left.
+func (t *Tape) write(b []byte) error {
+	if len(b) == 0 {
+		return nil
+	}
+	w := t.dst
+	if t.out != nil {
+		w = t.out
+	}
+	n, err := w.Write(b)
+	if err == nil && n < len(b) {
+		err = io.ErrShortWrite
+	}
+	return err
+}
+
+// Rest passes everything that is left. A span beyond the end of the source is an error that wraps coffer.ErrInvalid: the
+// source is not the one that the span was made for.
 func (t *Tape) Rest() error {
 	for {
 		if err := t.Advance(t.w - t.r); err != nil {
 			return err
 		}
-		switch err := t.Fill(1); err {
-		case nil:
-		case io.EOF:
-			if t.w > t.r {
-				continue
-			}
-			return nil
-		default:
+		err := t.Fill(1)
+		if err == nil {
+			continue
+		}
+		if err != io.EOF {
+			return err
+		}
+		break
+	}
+	if t.dst == nil {
+		return nil
+	}
+	for _, s := range t.spans {
+		if s.Start > t.base || s.End > t.base {
+			return fmt.Errorf("edit at byte %d lies beyond the end: %w", s.Start, coffer.ErrInvalid)
+		}
+		if err := t.write(s.New); err != nil {
 			return err
 		}
 	}
+	t.spans = nil
+	if t.skip > t.base {
+		return fmt.Errorf("edit up to byte %d lies beyond the end: %w", t.skip, coffer.ErrInvalid)
+	}
+	if t.out != nil {
+		return t.out.Flush()
+	}
+	return nil
 }
