@@ -148,7 +148,12 @@ func Sweep(path string, age time.Duration) error {
 	var first error
 	swept := false
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), tempPrefix(base)) || !strings.HasSuffix(e.Name(), tempSuffix) || !e.Type().IsRegular() {
+		random, ok := strings.CutPrefix(e.Name(), tempPrefix(base))
+		if ok {
+			random, ok = strings.CutSuffix(random, tempSuffix)
+		}
+		// A dot in the rest: it belongs to another file whose name begins like this one.
+		if !ok || strings.Contains(random, ".") || !e.Type().IsRegular() {
 			continue
 		}
 		fi, err := e.Info()

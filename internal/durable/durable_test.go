@@ -189,7 +189,7 @@ func TestSweep(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "key")
 	old := time.Now().Add(-2 * time.Hour)
-	for _, name := range []string{".key.AAA.coffer-tmp", ".key.BBB.coffer-tmp", ".other.AAA.coffer-tmp", "key"} {
+	for _, name := range []string{".key.AAA.coffer-tmp", ".key.BBB.coffer-tmp", ".key.x.AAA.coffer-tmp", ".other.AAA.coffer-tmp", "key"} {
 		p := filepath.Join(dir, name)
 		if err := os.WriteFile(p, nil, 0o600); err != nil {
 			t.Fatal(err)
@@ -203,7 +203,7 @@ func TestSweep(t *testing.T) {
 	if err := durable.Sweep(path, time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	only(t, dir, ".key.BBB.coffer-tmp", ".other.AAA.coffer-tmp", "key")
+	only(t, dir, ".key.BBB.coffer-tmp", ".key.x.AAA.coffer-tmp", ".other.AAA.coffer-tmp", "key")
 	if err := durable.Sweep(filepath.Join(dir, "none", "x"), 0); err != nil {
 		t.Errorf("no folder, nothing to sweep: %v", err)
 	}

@@ -1,0 +1,702 @@
+// Package sqlite keeps a store in one SQLite file. It is the default on one machine: several processes may use the file at
+// once.
+//
+// Durability: Apply returns after the write-ahead log is synced (journal_mode WAL, synchronous FULL). Concurrent Apply calls
+// of one process share a transaction and its sync, which is what makes the store faster than the disk's sync rate; each of
+// them still succeeds or conflicts on its own.
+//
+// Consistency: writes are serialised by SQLite's write lock (BEGIN IMMEDIATE) over all processes; a Get, and each page of a
+// Query or Scan, sees everything that was acknowledged before it began.
+//
+// Retries: none beyond waiting up to 10 seconds for another process's lock; then coffer.ErrUnavailable. So are a full disk, a
+// read-only file, and I/O errors. A damaged file gives coffer.ErrCorrupt.
+//
+// Deleted bytes: pages are overwritten with zeros (secure_delete), and [DB.Scrub] empties the write-ahead log, which holds
+// older states until then.
+//
+// Trust: none, see package store. The file has mode 0600; beside it stand PATH-wal and PATH-shm while it is open. It must be
+// on a local file system: SQLite's locks and shared memory do not work over a network.
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"iter"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	driver "modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"coffer"
+	"coffer/internal/durable"
+	"coffer/store"
+)
+
+const (
+	applicationID = 0x436f6672 // "Cofr": says that the file is a Coffer store
+	schemaVersion = 1
+
+	busyTimeout = 10 * time.Second
+	readers     = 4       // connections for reading
+	pageRows    = 256     // most rows of one page of a Query or Scan
+	pageBytes   = 1 << 20 // a page ends after this many bytes
+	batchOps    = 2000    // most operations in one transaction
+	batchBytes  = 8 << 20 // a transaction takes no more calls after this many bytes
+)
+
+// buckets is the number of ranges into which the table is divided by a hash of the part, so that a shard of a Scan is a range
+// of the primary key. It is a multiple of every power of two that a caller would split by.
+const buckets = store.MaxShards
+
+// bucketOf is part of the file's format: it must not change within a schema version.
+func bucketOf(part string) int64 {
+	return int64(crc32.Checksum([]byte(part), castagnoli) % buckets)
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// schema makes an empty file a store. WITHOUT ROWID: the items lie in the order of the primary key, and one look-up finds one.
+// The value comes last, so that reading a version does not follow its overflow pages.
+const schema = `CREATE TABLE items (
+	bucket  INTEGER NOT NULL,
+	part    BLOB NOT NULL,
+	sort    BLOB NOT NULL,
+	version BLOB NOT NULL,
+	expires INTEGER NOT NULL, -- Unix seconds; 0: never
+	value   BLOB NOT NULL,
+	PRIMARY KEY (bucket, part, sort)
+) STRICT, WITHOUT ROWID`
+
+// DB is a store in a SQLite file. See [Open].
+type DB struct {
+	path string
+
+	read                                              *sql.DB
+	get, forward, forwardTo, reverse, reverseTo, scan *sql.Stmt // on read
+
+	writePool         *sql.DB
+	write             *sql.Conn // the only connection of writePool, used by the writer alone
+	version, put, del *sql.Stmt // on write
+
+	mu       sync.RWMutex // held for reading while a request is handed over, for writing to close
+	closed   bool
+	requests chan *request
+	done     chan struct{} // closed when the writer has ended
+}
+
+var (
+	_ store.DB       = (*DB)(nil)
+	_ store.Scrubber = (*DB)(nil)
+)
+
+// Open opens the store in the file at path and makes it if there is none; the folder must exist. A file of a newer program
+// gives an error wrapping coffer.ErrUnsupported, a file that is no store coffer.ErrInvalid, a damaged one coffer.ErrCorrupt,
+// one that cannot be opened coffer.ErrUnavailable. Looser modes than 0600 are tightened.
+func Open(path string) (*DB, error) {
+	db, err := open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open store %s: %w", path, err)
+	}
+	return db, nil
+}
+
+func open(path string) (_ *DB, err error) {
+	if path, err = filepath.Abs(path); err != nil {
+		return nil, err
+	}
+	if err := secure(path); err != nil {
+		return nil, err
+	}
+	db := &DB{
+		path:     path,
+		requests: make(chan *request, 64),
+		done:     make(chan struct{}),
+	}
+	defer func() {
+		if err != nil {
+			db.closeConnections()
+			err = classify(err)
+		}
+	}()
+	ctx := context.Background()
+	if db.writePool, err = connect(path, 1, ""); err != nil {
+		return nil, err
+	}
+	if db.write, err = db.writePool.Conn(ctx); err != nil {
+		return nil, err
+	}
+	if err := prepareFile(ctx, db.write); err != nil {
+		return nil, err
+	}
+	if db.read, err = connect(path, readers, "&_pragma=query_only(ON)"); err != nil {
+		return nil, err
+	}
+	const columns = "SELECT bucket, part, sort, version, expires, value FROM items "
+	const inPart = columns + "WHERE bucket = ? AND part = ? AND sort >= ? "
+	for _, s := range []struct {
+		stmt **sql.Stmt
+		on   interface {
+			PrepareContext(context.Context, string) (*sql.Stmt, error)
+		}
+		text string
+	}{
+		{&db.get, db.read, columns + "WHERE bucket = ? AND part = ? AND sort = ?"},
+		{&db.forward, db.read, inPart + "ORDER BY sort LIMIT ?"},
+		{&db.forwardTo, db.read, inPart + "AND sort < ? ORDER BY sort LIMIT ?"},
+		{&db.reverse, db.read, inPart + "ORDER BY sort DESC LIMIT ?"},
+		{&db.reverseTo, db.read, inPart + "AND sort < ? ORDER BY sort DESC LIMIT ?"},
+		{&db.scan, db.read, columns + "WHERE (bucket, part, sort) >= (?, ?, ?) AND bucket < ? ORDER BY bucket, part, sort LIMIT ?"},
+		{&db.version, db.write, "SELECT version FROM items WHERE bucket = ? AND part = ? AND sort = ?"},
+		{&db.put, db.write, "INSERT INTO items (bucket, part, sort, version, expires, value) VALUES (?, ?, ?, ?, ?, ?) " +
+			"ON CONFLICT DO UPDATE SET version = excluded.version, expires = excluded.expires, value = excluded.value"},
+		{&db.del, db.write, "DELETE FROM items WHERE bucket = ? AND part = ? AND sort = ?"},
+	} {
+		if *s.stmt, err = s.on.PrepareContext(ctx, s.text); err != nil {
+			return nil, err
+		}
+	}
+	go db.run()
+	return db, nil
+}
+
+// secure makes the file if there is none, and sees to its mode. It opens the file only when it has just made it: closing a
+// descriptor of a file drops all POSIX locks that the process holds on it, also those of another DB.
+func secure(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	switch {
+	case err == nil:
+		if err := f.Close(); err != nil {
+			return fmt.Errorf("%w: %w", err, coffer.ErrUnavailable)
+		}
+		if err := durable.SyncDir(filepath.Dir(path)); err != nil {
+			return fmt.Errorf("%w: %w", err, coffer.ErrUnavailable)
+		}
+	case !errors.Is(err, fs.ErrExist):
+		return fmt.Errorf("%w: %w", err, coffer.ErrUnavailable)
+	}
+	fi, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("%w: %w", err, coffer.ErrUnavailable)
+	}
+	if !fi.Mode().IsRegular() {
+		return fmt.Errorf("not a regular file: %w", coffer.ErrInvalid)
+	}
+	if fi.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
+		if err := os.Chmod(path, fi.Mode().Perm()&0o700); err != nil {
+			return fmt.Errorf("%w: %w", err, coffer.ErrUnavailable)
+		}
+	}
+	return nil
+}
+
+// connect returns a pool of at most n connections that stay open once made.
+func connect(path string, n int, more string) (*sql.DB, error) {
+	u := url.URL{Scheme: "file", Path: filepath.ToSlash(path)} // escapes ?, # and %, which a file name may hold
+	db, err := sql.Open("sqlite", u.String()+
+		fmt.Sprintf("?_pragma=busy_timeout(%d)", busyTimeout.Milliseconds())+
+		"&_pragma=synchronous(FULL)&_pragma=fullfsync(ON)&_pragma=checkpoint_fullfsync(ON)"+
+		"&_pragma=secure_delete(ON)&_pragma=trusted_schema(OFF)&_pragma=cell_size_check(ON)"+more)
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(n)
+	db.SetMaxIdleConns(n)
+	return db, nil
+}
+
+// prepareFile looks what the file is and makes an empty one a store. Several processes may do so at once.
+func prepareFile(ctx context.Context, c *sql.Conn) error {
+	fresh, err := look(ctx, c)
+	if err != nil {
+		return err
+	}
+	if fresh {
+		// Before the first page is written. Larger than the default, so that an item of some 4 KB lies in its page.
+		if _, err := c.ExecContext(ctx, "PRAGMA page_size = 16384"); err != nil {
+			return err
+		}
+	}
+	// The change to WAL does not wait for locks as other statements do.
+	for deadline := time.Now().Add(busyTimeout); ; time.Sleep(10 * time.Millisecond) {
+		var mode string
+		err := c.QueryRowContext(ctx, "PRAGMA journal_mode = WAL").Scan(&mode)
+		if err == nil && mode == "wal" {
+			break
+		}
+		if err == nil {
+			return fmt.Errorf("the file cannot have a write-ahead log: %w", coffer.ErrUnavailable)
+		}
+		if !busy(err) || time.Now().After(deadline) {
+			return err
+		}
+	}
+	if !fresh {
+		return nil
+	}
+	if _, err := c.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	err = func() error {
+		// Somebody may have been quicker.
+		if fresh, err := look(ctx, c); err != nil || !fresh {
+			return err
+		}
+		for _, q := range []string{
+			schema,
+			fmt.Sprintf("PRAGMA application_id = %d", applicationID),
+			fmt.Sprintf("PRAGMA user_version = %d", schemaVersion),
+		} {
+			if _, err := c.ExecContext(ctx, q); err != nil {
+				return err
+			}
+		}
+		return nil
+	}()
+	if err != nil {
+		_, _ = c.ExecContext(ctx, "ROLLBACK")
+		return err
+	}
+	_, err = c.ExecContext(ctx, "COMMIT")
+	return err
+}
+
+// look reports whether the file is empty, and returns an error if it is neither that nor a store of this version.
+func look(ctx context.Context, c *sql.Conn) (fresh bool, err error) {
+	var id, version, tables int
+	for _, q := range []struct {
+		text string
+		into *int
+	}{
+		{"PRAGMA application_id", &id},
+		{"PRAGMA user_version", &version},
+		{"SELECT count(*) FROM sqlite_schema", &tables},
+	} {
+		if err := c.QueryRowContext(ctx, q.text).Scan(q.into); err != nil {
+			return false, err
+		}
+	}
+	switch {
+	case id == 0 && version == 0 && tables == 0:
+		return true, nil
+	case id != applicationID:
+		return false, fmt.Errorf("the file is not a Coffer store: %w", coffer.ErrInvalid)
+	case version > schemaVersion:
+		return false, fmt.Errorf("the store has version %d, this program knows %d, use a newer one: %w", version, schemaVersion, coffer.ErrUnsupported)
+	case version != schemaVersion:
+		return false, fmt.Errorf("the store has no version: %w", coffer.ErrCorrupt)
+	}
+	return false, nil
+}
+
+// Close implements [store.DB]. Apply calls that were handed over are finished first.
+func (db *DB) Close() error {
+	db.mu.Lock()
+	if db.closed {
+		db.mu.Unlock()
+		return nil
+	}
+	db.closed = true
+	close(db.requests)
+	db.mu.Unlock()
+	<-db.done
+	return classify(db.closeConnections())
+}
+
+func (db *DB) closeConnections() error {
+	var errs []error
+	if db.read != nil {
+		errs = append(errs, db.read.Close())
+	}
+	// The writer last: the last connection to a file empties its log and removes it.
+	if db.write != nil {
+		errs = append(errs, db.write.Close())
+	}
+	if db.writePool != nil {
+		errs = append(errs, db.writePool.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// reading begins a read. The returned function ends it.
+func (db *DB) reading(ctx context.Context) (func(), error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	db.mu.RLock()
+	if db.closed {
+		db.mu.RUnlock()
+		return nil, errClosed
+	}
+	return db.mu.RUnlock, nil
+}
+
+var errClosed = fmt.Errorf("store is closed: %w", coffer.ErrUnavailable)
+
+// Get implements [store.DB].
+func (db *DB) Get(ctx context.Context, k store.Key) (store.Item, error) {
+	if err := store.ValidateKey(k); err != nil {
+		return store.Item{}, err
+	}
+	end, err := db.reading(ctx)
+	if err != nil {
+		return store.Item{}, err
+	}
+	defer end()
+	// Without ctx: it would cost a goroutine, and the read is short.
+	items, err := page(db.get, bucketOf(k.Part), []byte(k.Part), []byte(k.Sort))
+	if err != nil {
+		return store.Item{}, fmt.Errorf("get: %w", err)
+	}
+	if len(items) == 0 {
+		return store.Item{}, fmt.Errorf("item: %w", coffer.ErrNotFound)
+	}
+	return items[0], nil
+}
+
+// page reads rows until there are none or a page is full.
+func page(stmt *sql.Stmt, args ...any) (items []store.Item, err error) {
+	rows, err := stmt.Query(args...)
+	if err != nil {
+		return nil, classify(err)
+	}
+	defer rows.Close()
+	for size := 0; size < pageBytes && rows.Next(); {
+		var part, sort, version sql.RawBytes
+		var value []byte
+		var bucket, expires int64
+		if err := rows.Scan(&bucket, &part, &sort, &version, &expires, &value); err != nil {
+			return nil, classify(err)
+		}
+		it := store.Item{Key: store.Key{Part: string(part), Sort: string(sort)}, Value: value, Version: string(version)}
+		if expires != 0 {
+			it.Expires = time.Unix(expires, 0).UTC()
+		}
+		if bucket != bucketOf(it.Key.Part) {
+			return nil, fmt.Errorf("item in the wrong place: %w", coffer.ErrCorrupt)
+		}
+		items = append(items, it)
+		size += len(part) + len(sort) + len(value)
+	}
+	return items, classify(rows.Err())
+}
+
+// pages yields the items that next returns, page by page; next gets the last item of the page before, and the number of rows
+// wanted. No connection is held while the caller has an item.
+func (db *DB) pages(ctx context.Context, what string, yield func(store.Item, error) bool, next func(last *store.Item, rows int) ([]store.Item, error)) {
+	var last *store.Item
+	// A caller may want only the first items, so the pages begin small.
+	for rows := 8; ; rows = min(4*rows, pageRows) {
+		end, err := db.reading(ctx)
+		var items []store.Item
+		if err == nil {
+			items, err = next(last, rows)
+			end()
+		}
+		if err != nil {
+			yield(store.Item{}, fmt.Errorf("%s: %w", what, err))
+			return
+		}
+		for _, it := range items {
+			if !yield(it, nil) {
+				return
+			}
+		}
+		if len(items) == 0 {
+			return
+		}
+		last = &store.Item{Key: items[len(items)-1].Key}
+	}
+}
+
+// Query implements [store.DB].
+func (db *DB) Query(ctx context.Context, part string, r store.Range) iter.Seq2[store.Item, error] {
+	return func(yield func(store.Item, error) bool) {
+		if err := store.ValidatePart(part); err != nil {
+			yield(store.Item{}, err)
+			return
+		}
+		r := r
+		if r.From == "" {
+			r.From = "\x00" // the least sort there can be
+		}
+		db.pages(ctx, "query", yield, func(last *store.Item, rows int) ([]store.Item, error) {
+			if last != nil && r.Reverse {
+				r.To = last.Key.Sort
+			} else if last != nil {
+				r.From = last.Key.Sort + "\x00" // the least sort above it
+			}
+			stmt := db.forward
+			args := []any{bucketOf(part), []byte(part), []byte(r.From)}
+			switch {
+			case r.Reverse && r.To != "":
+				stmt = db.reverseTo
+			case r.Reverse:
+				stmt = db.reverse
+			case r.To != "":
+				stmt = db.forwardTo
+			}
+			if r.To != "" {
+				args = append(args, []byte(r.To))
+			}
+			return page(stmt, append(args, rows)...)
+		})
+	}
+}
+
+// Scan implements [store.DB].
+func (db *DB) Scan(ctx context.Context, shard, of int) iter.Seq2[store.Item, error] {
+	return func(yield func(store.Item, error) bool) {
+		if err := store.ValidateShard(shard, of); err != nil {
+			yield(store.Item{}, err)
+			return
+		}
+		bucket, part, sort := int64(shard)*buckets/int64(of), "\x00", "\x00"
+		end := int64(shard+1) * buckets / int64(of)
+		db.pages(ctx, "scan", yield, func(last *store.Item, rows int) ([]store.Item, error) {
+			if last != nil {
+				bucket, part, sort = bucketOf(last.Key.Part), last.Key.Part, last.Key.Sort+"\x00"
+			}
+			return page(db.scan, bucket, []byte(part), []byte(sort), end, rows)
+		})
+	}
+}
+
+// request is one call that the writer carries out.
+type request struct {
+	ops   []store.Op
+	scrub bool
+	taken atomic.Bool // by the writer, or by a caller who gave up: whoever sets it first
+	err   error
+	done  chan struct{}
+}
+
+// Apply implements [store.DB]. A context that ends before the transaction began leaves nothing done; after that Apply waits for
+// the outcome.
+func (db *DB) Apply(ctx context.Context, ops ...store.Op) error {
+	if err := store.Validate(ops); err != nil {
+		return err
+	}
+	return db.submit(ctx, &request{ops: ops, done: make(chan struct{})})
+}
+
+// Scrub implements [store.Scrubber]: it moves the write-ahead log into the table and truncates it.
+func (db *DB) Scrub(ctx context.Context) error {
+	return db.submit(ctx, &request{scrub: true, done: make(chan struct{})})
+}
+
+func (db *DB) submit(ctx context.Context, r *request) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	db.mu.RLock()
+	if db.closed {
+		db.mu.RUnlock()
+		return errClosed
+	}
+	db.requests <- r // the writer takes it in bounded time
+	db.mu.RUnlock()
+	select {
+	case <-r.done:
+	case <-ctx.Done():
+		if r.taken.CompareAndSwap(false, true) {
+			return ctx.Err()
+		}
+		// The writer reads the caller's bytes: they must not be given back before it has ended.
+		<-r.done
+	}
+	return r.err
+}
+
+// run is the writer: the only user of the writing connection.
+func (db *DB) run() {
+	defer close(db.done)
+	var batch []*request
+	for r := range db.requests {
+		batch = batch[:0]
+		ops, size := 0, 0
+		for r != nil {
+			var next *request
+			if r.taken.CompareAndSwap(false, true) {
+				if r.scrub {
+					r.err = db.truncate()
+					close(r.done)
+				} else {
+					batch = append(batch, r)
+					ops += len(r.ops)
+					for _, op := range r.ops {
+						size += len(op.Item.Value)
+					}
+				}
+			}
+			if ops < batchOps && size < batchBytes {
+				next = db.waiting()
+			}
+			r = next
+		}
+		if len(batch) == 0 {
+			continue
+		}
+		err := db.commit(batch)
+		for _, r := range batch {
+			if err != nil {
+				r.err = err
+			}
+			close(r.done)
+		}
+	}
+}
+
+// waiting returns a request that is there or comes at once, or nil. The callers that the last commit woke are about to ask
+// again; letting them run first puts them into this transaction instead of the next.
+func (db *DB) waiting() *request {
+	for range 4 {
+		select {
+		case r := <-db.requests:
+			return r // nil when closed
+		default:
+			runtime.Gosched()
+		}
+	}
+	return nil
+}
+
+// commit carries out the batch in one transaction and leaves in each request whether its expectations failed. If it returns
+// an error, no request of the batch was carried out or, when the last sync failed, it is not known.
+func (db *DB) commit(batch []*request) error {
+	ctx := context.Background() // a caller who gives up must not take the others' transaction with it
+	if _, err := db.write.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+		return fmt.Errorf("apply: %w", classify(err))
+	}
+	err := func() error {
+		for _, r := range batch {
+			if err := db.perform(r); err != nil {
+				return err
+			}
+		}
+		_, err := db.write.ExecContext(ctx, "COMMIT")
+		return err
+	}()
+	if err != nil {
+		// After some errors SQLite has rolled back by itself; then this fails, and that is as good.
+		_, _ = db.write.ExecContext(ctx, "ROLLBACK")
+		return fmt.Errorf("apply: %w", classify(err))
+	}
+	return nil
+}
+
+// perform carries out one request inside the transaction. All its expectations are read before its first write, so that a
+// conflict needs no rollback: it stays in r.err and the rest of the batch goes on.
+func (db *DB) perform(r *request) error {
+	r.err = nil
+	var mine [store.MaxOps]bool // Puts that were done before
+	for i, op := range r.ops {
+		var version sql.RawBytes
+		k := op.Item.Key
+		rows, err := db.version.Query(bucketOf(k.Part), []byte(k.Part), []byte(k.Sort))
+		if err != nil {
+			return err
+		}
+		exists := rows.Next()
+		if exists {
+			err = rows.Scan(&version)
+		}
+		holds := store.Holds(op, string(version), exists)
+		mine[i] = op.Verb == store.Put && exists && string(version) == op.Item.Version
+		if cerr := rows.Close(); err == nil {
+			err = cerr
+		}
+		if err == nil {
+			err = rows.Err()
+		}
+		if err != nil {
+			return err
+		}
+		if !holds {
+			r.err = fmt.Errorf("operation %d: %w", i, coffer.ErrConflict)
+			return nil
+		}
+	}
+	for i, op := range r.ops {
+		it := op.Item
+		bucket, part, sort := bucketOf(it.Key.Part), []byte(it.Key.Part), []byte(it.Key.Sort)
+		var err error
+		switch {
+		case op.Verb == store.Put && !mine[i]:
+			var expires int64
+			if !it.Expires.IsZero() {
+				expires = it.Expires.Unix()
+			}
+			value := it.Value
+			if value == nil {
+				value = []byte{} // nil is NULL to the driver
+			}
+			_, err = db.put.Exec(bucket, part, sort, []byte(it.Version), expires, value)
+		case op.Verb == store.Delete:
+			_, err = db.del.Exec(bucket, part, sort)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// truncate empties the write-ahead log and makes that durable.
+func (db *DB) truncate() error {
+	// SQLite waits for the readers and writers of other processes as long as busy_timeout says.
+	var busy, frames, moved int
+	err := db.write.QueryRowContext(context.Background(), "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &frames, &moved)
+	if err != nil {
+		return fmt.Errorf("scrub: %w", classify(err))
+	}
+	if busy != 0 {
+		return fmt.Errorf("scrub: another process is reading or writing: %w", coffer.ErrUnavailable)
+	}
+	// SQLite does not sync the truncation. This file carries no locks, so closing it loses none.
+	f, err := os.OpenFile(db.path+"-wal", os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("scrub: %w: %w", err, coffer.ErrUnavailable)
+	}
+	err = f.Sync()
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return fmt.Errorf("scrub: %w: %w", err, coffer.ErrUnavailable)
+	}
+	return nil
+}
+
+func busy(err error) bool {
+	var e *driver.Error
+	return errors.As(err, &e) && (e.Code()&0xff == sqlite3.SQLITE_BUSY || e.Code()&0xff == sqlite3.SQLITE_LOCKED)
+}
+
+// classify wraps the sentinel for an error of SQLite. Other errors pass.
+func classify(err error) error {
+	var e *driver.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	switch e.Code() & 0xff { // the low byte is the primary code
+	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_MISMATCH:
+		return fmt.Errorf("%w: %w", err, coffer.ErrCorrupt)
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY,
+		sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_AUTH:
+		return fmt.Errorf("%w: %w", err, coffer.ErrUnavailable)
+	}
+	return err
+}
