@@ -24,11 +24,8 @@ func RuneCut(text []byte, n int) int {
 		if !utf8.RuneStart(text[i]) {
 			continue
 		}
-		if _, size := utf8.DecodeRune(text[i:]); i+size > n {
-			return i
-		}
 		// At the end of text the rest of the sequence may simply not be there yet.
-		if n == len(text) && !utf8.FullRune(text[i:]) {
+		if _, size := utf8.DecodeRune(text[i:]); i+size > n || !utf8.FullRune(text[i:]) {
 			return i
 		}
 		break

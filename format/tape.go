@@ -75,24 +75,22 @@ func (t *Tape) Fill(n int) error {
 	return nil
 }
 
-// room makes the buffer able to hold n bytes of window and to take at least one more.
+// room makes place for more bytes where there is little, on the way to a window of n.
 func (t *Tape) room(n int) {
-	size := len(t.buf)
-	switch {
-	case size < n:
-		size = max(leastBuffer, 2*size, n+n/4)
-	case t.r == t.w && t.w == size && size < readAhead:
-		size *= 2
-	case t.r > 0 && (t.r == t.w || size-t.r < n || t.w == size):
-		copy(t.buf, t.buf[t.r:t.w])
-		t.w, t.r = t.w-t.r, 0
-		return
-	default:
+	size, used := len(t.buf), t.w-t.r
+	if free := size - t.w; free > size/8 || free > 0 && used+free >= n {
 		return
 	}
-	buf := make([]byte, size)
-	t.w, t.r = copy(buf, t.buf[t.r:t.w]), 0
-	t.buf = buf
+	grown := size
+	if used > size/2 || used == 0 && size < readAhead {
+		grown = max(size, leastBuffer, min(2*size, max(n+n/4, readAhead)))
+	}
+	buf := t.buf
+	if grown > size {
+		buf = make([]byte, grown)
+	}
+	copy(buf, t.buf[t.r:t.w])
+	t.buf, t.r, t.w = buf, 0, used
 }
 
 // Edit adds spans to apply: in any order, without overlap, beginning at or after Base. Of several spans that begin at one
