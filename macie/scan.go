@@ -1,0 +1,407 @@
+package macie
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"unicode/utf8"
+
+	"coffer"
+)
+
+// problem says what is wrong with a document and where. Its words are this package's own: nothing of the input is repeated,
+// because a finding's keys, names and paths can hold sensitive values.
+type problem struct {
+	at   int    // offset in the bytes at hand
+	path string // JSON path of the member, made of known names and indices alone
+	what string
+	is   error // the sentinel
+}
+
+func (p *problem) Error() string {
+	if p.path == "" {
+		return p.what
+	}
+	return p.path + " " + p.what
+}
+
+func (p *problem) Unwrap() error { return p.is }
+
+// under returns the problem as seen from the object or array that holds the place where it arose.
+func (p *problem) under(step string) *problem {
+	switch {
+	case p.path == "":
+		p.path = step
+	case p.path[0] == '[':
+		p.path = step + p.path
+	default:
+		p.path = step + "." + p.path
+	}
+	return p
+}
+
+// scanner cuts a stream into JSON values and checks them strictly while they come in: syntax, UTF-8, depth and size.
+//
+// It is written by hand because no decoder at hand can go on after an error. A broken document among good ones must cost
+// that document alone, so the scanner keeps the bytes of the value under way and continues at the next line that can begin
+// a document, even where the broken one swallowed it.
+type scanner struct {
+	ctx  context.Context
+	r    io.Reader
+	buf  []byte
+	pos  int   // where the value under way begins
+	i    int   // the next byte to look at; at least pos
+	off  int64 // offset of buf[0] in the stream
+	line int64 // 1-based line of buf[pos]
+	err  error // why the reader gives no more; io.EOF at its end
+}
+
+const chunk = 64 << 10
+
+func newScanner(ctx context.Context, r io.Reader) *scanner {
+	return &scanner{ctx: ctx, r: r, line: 1}
+}
+
+// fill reads more bytes behind buf and reports whether any came.
+func (s *scanner) fill() bool {
+	if s.err != nil {
+		return false
+	}
+	if s.err = s.ctx.Err(); s.err != nil {
+		return false
+	}
+	if s.pos > 0 && cap(s.buf)-len(s.buf) < chunk {
+		n := copy(s.buf, s.buf[s.pos:])
+		s.buf, s.off, s.i, s.pos = s.buf[:n], s.off+int64(s.pos), s.i-s.pos, 0
+	}
+	if cap(s.buf)-len(s.buf) < chunk {
+		grown := make([]byte, len(s.buf), 2*cap(s.buf)+chunk)
+		copy(grown, s.buf)
+		s.buf = grown
+	}
+	for range 100 {
+		n, err := s.r.Read(s.buf[len(s.buf) : len(s.buf)+chunk])
+		s.buf = s.buf[:len(s.buf)+n]
+		s.err = err
+		if n > 0 {
+			return true
+		}
+		if err != nil {
+			return false
+		}
+	}
+	s.err = io.ErrNoProgress
+	return false
+}
+
+// more reports whether there is a byte at i.
+func (s *scanner) more() bool { return s.i < len(s.buf) || s.fill() }
+
+// advance gives up everything before i.
+func (s *scanner) advance() {
+	s.line += int64(bytes.Count(s.buf[s.pos:s.i], newline))
+	s.pos = s.i
+}
+
+var newline = []byte{'\n'}
+
+// space passes over white space between values and reports whether anything follows.
+func (s *scanner) space() bool {
+	for s.more() {
+		switch s.buf[s.i] {
+		case ' ', '\t', '\n', '\r':
+			s.i++
+			continue
+		}
+		s.advance()
+		return true
+	}
+	s.advance()
+	return false
+}
+
+// indent returns the white space between the line's beginning and pos; nothing if other bytes stand there or the line's
+// beginning is no longer at hand.
+func (s *scanner) indent() []byte {
+	line := s.buf[:s.pos]
+	i := bytes.LastIndexByte(line, '\n')
+	if i < 0 && s.off > 0 {
+		return nil
+	}
+	line = line[i+1:]
+	if len(line) > 256 || len(bytes.TrimLeft(line, " \t")) > 0 {
+		return nil
+	}
+	return bytes.Clone(line)
+}
+
+// recover gives up the value at pos and goes to the next line that looks like the beginning of a document: one indented as the
+// line of the broken document is, and continuing with a brace. From is where to begin to look.
+func (s *scanner) recover(from int, indent []byte) {
+	s.i = from
+	for {
+		for {
+			if s.i == len(s.buf) {
+				s.advance() // nothing of this is needed again, so memory stays bounded
+			}
+			if !s.more() {
+				s.advance()
+				return
+			}
+			n := bytes.IndexByte(s.buf[s.i:], '\n')
+			if n >= 0 {
+				s.i += n + 1
+				break
+			}
+			s.i = len(s.buf)
+		}
+		s.advance()
+		for len(s.buf)-s.pos <= len(indent) && s.fill() {
+		}
+		rest := s.buf[s.pos:]
+		if len(rest) > len(indent) && bytes.HasPrefix(rest, indent) {
+			if c := rest[len(indent)]; c == '{' || c == '[' && len(indent) == 0 {
+				return
+			}
+		}
+	}
+}
+
+// problem returns what is wrong at i, unless the reason is that the value was cut off there, by its end or by its size.
+func (s *scanner) problem(what string) *problem {
+	is := coffer.ErrInvalid
+	switch {
+	case s.i-s.pos > MaxDocument:
+		what, is = "the document is too large", coffer.ErrLimit
+	case !s.more():
+		what = "the document ends too early"
+	}
+	return &problem{at: s.i - s.pos, what: what, is: is}
+}
+
+// value checks the JSON value that begins at i and leaves i behind it. On a problem i is where it was met.
+func (s *scanner) value(depth int) *problem {
+	if !s.inside() {
+		return s.problem("a value is missing")
+	}
+	switch c := s.buf[s.i]; c {
+	case '{', '[':
+		if depth == MaxDepth {
+			return &problem{at: s.i - s.pos, what: "the document is nested too deeply", is: coffer.ErrLimit}
+		}
+		return s.composite(c, depth+1)
+	case '"':
+		return s.text()
+	case 't':
+		return s.literal("true")
+	case 'f':
+		return s.literal("false")
+	case 'n':
+		return s.literal("null")
+	default:
+		return s.number()
+	}
+}
+
+// inside passes over white space within a value and reports whether anything follows within the limit.
+func (s *scanner) inside() bool {
+	for s.i-s.pos <= MaxDocument && s.more() {
+		switch s.buf[s.i] {
+		case ' ', '\t', '\n', '\r':
+			s.i++
+			continue
+		}
+		return true
+	}
+	return false
+}
+
+func (s *scanner) composite(open byte, depth int) *problem {
+	s.i++
+	end, what := byte('}'), "a member of an object is malformed"
+	if open == '[' {
+		end, what = ']', "an element of an array is malformed"
+	}
+	if s.inside() && s.buf[s.i] == end {
+		s.i++
+		return nil
+	}
+	for {
+		if open == '{' {
+			if !s.inside() || s.buf[s.i] != '"' {
+				return s.problem(what)
+			}
+			if p := s.text(); p != nil {
+				return p
+			}
+			if !s.inside() || s.buf[s.i] != ':' {
+				return s.problem(what)
+			}
+			s.i++
+		}
+		if p := s.value(depth); p != nil {
+			return p
+		}
+		if !s.inside() {
+			return s.problem(what)
+		}
+		c := s.buf[s.i]
+		if c != end && c != ',' {
+			return s.problem(what)
+		}
+		s.i++
+		if c == end {
+			return nil
+		}
+	}
+}
+
+func (s *scanner) literal(word string) *problem {
+	for k := range len(word) {
+		if !s.more() || s.buf[s.i] != word[k] {
+			return s.problem("a value is malformed")
+		}
+		s.i++
+	}
+	return nil
+}
+
+func (s *scanner) digits() bool {
+	n := 0
+	for s.i-s.pos <= MaxDocument && s.more() && '0' <= s.buf[s.i] && s.buf[s.i] <= '9' {
+		s.i++
+		n++
+	}
+	return n > 0
+}
+
+func (s *scanner) number() *problem {
+	const what = "a value is malformed"
+	if s.buf[s.i] == '-' {
+		s.i++
+	}
+	if s.more() && s.buf[s.i] == '0' {
+		s.i++
+	} else if !s.digits() {
+		return s.problem(what)
+	}
+	if s.more() && s.buf[s.i] == '.' {
+		s.i++
+		if !s.digits() {
+			return s.problem(what)
+		}
+	}
+	if s.more() && (s.buf[s.i] == 'e' || s.buf[s.i] == 'E') {
+		s.i++
+		if s.more() && (s.buf[s.i] == '+' || s.buf[s.i] == '-') {
+			s.i++
+		}
+		if !s.digits() {
+			return s.problem(what)
+		}
+	}
+	return nil
+}
+
+// text checks a string. A line break inside ends it as an error at once, which is what makes a cut line of JSON Lines cost
+// no more than that line. Bytes and escapes that are not Unicode are refused: replaced by U+FFFD, as is usual, a key would
+// name another object.
+func (s *scanner) text() *problem {
+	s.i++
+	for {
+		if s.i-s.pos > MaxDocument || !s.more() {
+			return s.problem("a string is malformed")
+		}
+		switch c := s.buf[s.i]; {
+		case c == '"':
+			s.i++
+			return nil
+		case c == '\\':
+			if p := s.escape(); p != nil {
+				return p
+			}
+		case c < ' ':
+			return s.problem("a string holds a control character")
+		case c < utf8.RuneSelf:
+			s.i++
+		default:
+			for len(s.buf)-s.i < utf8.UTFMax && !utf8.FullRune(s.buf[s.i:]) && s.fill() {
+			}
+			r, n := utf8.DecodeRune(s.buf[s.i:])
+			if r == utf8.RuneError && n == 1 {
+				return &problem{at: s.i - s.pos, what: "a string is not valid UTF-8", is: coffer.ErrInvalid}
+			}
+			s.i += n
+		}
+	}
+}
+
+func (s *scanner) escape() *problem {
+	for len(s.buf)-s.i < len(`\ud800\udc00`) && s.fill() {
+	}
+	if _, n := unescape(s.buf[s.i:]); n > 0 {
+		s.i += n
+		return nil
+	}
+	return s.problem("a string holds a malformed escape")
+}
+
+// unescape decodes the escape at the beginning of b and returns how many bytes it takes; 0 if it is malformed or not Unicode.
+func unescape(b []byte) (rune, int) {
+	if len(b) < 2 {
+		return 0, 0
+	}
+	switch b[1] {
+	case '"', '\\', '/':
+		return rune(b[1]), 2
+	case 'b':
+		return '\b', 2
+	case 'f':
+		return '\f', 2
+	case 'n':
+		return '\n', 2
+	case 'r':
+		return '\r', 2
+	case 't':
+		return '\t', 2
+	case 'u':
+	default:
+		return 0, 0
+	}
+	hi, ok := hex4(b[2:])
+	switch {
+	case !ok || 0xdc00 <= hi && hi < 0xe000:
+		return 0, 0
+	case hi < 0xd800 || hi >= 0xe000:
+		return hi, 6
+	}
+	if len(b) < 12 || b[6] != '\\' || b[7] != 'u' {
+		return 0, 0
+	}
+	lo, ok := hex4(b[8:])
+	if !ok || lo < 0xdc00 || lo >= 0xe000 {
+		return 0, 0
+	}
+	return 0x10000 + (hi-0xd800)<<10 + (lo - 0xdc00), 12
+}
+
+func hex4(b []byte) (rune, bool) {
+	if len(b) < 4 {
+		return 0, false
+	}
+	var r rune
+	for _, c := range b[:4] {
+		switch {
+		case '0' <= c && c <= '9':
+			c -= '0'
+		case 'a' <= c && c <= 'f':
+			c -= 'a' - 10
+		case 'A' <= c && c <= 'F':
+			c -= 'A' - 10
+		default:
+			return 0, false
+		}
+		r = r<<4 | rune(c)
+	}
+	return r, true
+}
