@@ -10,7 +10,8 @@ import (
 // Members of a finding in the AWS Security Finding Format. The mapping is Macie's (User Guide, "Evaluating findings with
 // Security Hub"); where it is not published, other spellings are not guessed.
 var (
-	asffFields     = fields{"Id", "ProductArn", "ProductName", "AwsAccountId", "Region", "Types", "Severity", "Title", "Description", "CreatedAt", "Sample", "RecordState", "ProductFields", "Resources"}
+	asffFields = fields{"Id", "ProductArn", "ProductName", "AwsAccountId", "Region", "Types", "Severity", "Title", "Description",
+		"CreatedAt", "Sample", "RecordState", "ProductFields", "Resources"}
 	labelFields    = fields{"Label", "Normalized"}
 	productFields  = fields{"JobId", "OriginType"}
 	resourceFields = fields{"Type", "Id", "Tags", "Details", "DataClassification"}

@@ -58,10 +58,11 @@ type draft struct {
 var (
 	findingFields = fields{"id", "accountId", "partition", "region", "type", "category", "title", "description", "severity",
 		"createdAt", "updatedAt", "count", "archived", "sample", "resourcesAffected", "classificationDetails", "policyDetails"}
-	severityFields  = fields{"score", "description"}
-	affectedFields  = fields{"s3Bucket", "s3Object"}
-	bucketFields    = fields{"arn", "name", "tags", "defaultServerSideEncryption", "publicAccess"}
-	objectFields    = fields{"bucketArn", "key", "path", "eTag", "versionId", "lastModified", "size", "storageClass", "serverSideEncryption", "publicAccess", "tags", "embeddedFileDetails"}
+	severityFields = fields{"score", "description"}
+	affectedFields = fields{"s3Bucket", "s3Object"}
+	bucketFields   = fields{"arn", "name", "tags", "defaultServerSideEncryption", "publicAccess"}
+	objectFields   = fields{"bucketArn", "key", "path", "eTag", "versionId", "lastModified", "size", "storageClass",
+		"serverSideEncryption", "publicAccess", "tags", "embeddedFileDetails"}
 	accessFields    = fields{"effectivePermission"}
 	cipherFields    = fields{"encryptionType", "kmsMasterKeyId"}
 	tagFields       = fields{"key", "value"}

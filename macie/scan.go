@@ -1,8 +1,12 @@
 package macie
 
 import (
+	"bufio"
 	"bytes"
+	"compress/gzip"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"unicode/utf8"
 
@@ -38,6 +42,175 @@ func (p *problem) under(step string) *problem {
 		p.path = step + "." + p.path
 	}
 	return p
+}
+
+// frame is one JSON object of the stream, or what is wrong where one should be.
+type frame struct {
+	raw     []byte // up to the problem, if there is one
+	off     int64
+	line    int64
+	problem *problem
+}
+
+// at turns a problem in the frame into an error that says where in the stream it is.
+func (f *frame) at(p *problem) error {
+	at := min(p.at, len(f.raw))
+	line := f.line + int64(bytes.Count(f.raw[:at], newline))
+	return fmt.Errorf("line %d, byte %d: %s: %w", line, f.off+int64(at), p.Error(), p.is)
+}
+
+// frames calls visit for every object that stands in the stream at the top or in an array at the top, until it returns
+// false. The error is the reader's or the context's.
+func frames(ctx context.Context, r io.Reader, visit func(frame) bool) error {
+	src := &source{r: r}
+	r, packed := inflate(src)
+	s := newScanner(ctx, r)
+	for len(s.buf) < 3 && s.fill() {
+	}
+	switch {
+	case bytes.HasPrefix(s.buf, []byte("\xef\xbb\xbf")):
+		s.i = 3
+	case bytes.HasPrefix(s.buf, []byte("\xff\xfe")), bytes.HasPrefix(s.buf, []byte("\xfe\xff")):
+		visit(frame{line: 1, problem: &problem{what: "the text is in UTF-16, not UTF-8", is: coffer.ErrInvalid}})
+		return nil
+	}
+	stopped := s.frames(visit)
+	switch {
+	case stopped, s.err == io.EOF:
+		return nil
+	case src.err != nil && src.err != io.EOF:
+		return fmt.Errorf("reading findings: %w", src.err)
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case packed:
+		p := &problem{what: "the compressed stream is damaged or cut off", is: coffer.ErrInvalid}
+		if errors.Is(s.err, coffer.ErrLimit) {
+			p = &problem{what: "the compressed stream is too large", is: coffer.ErrLimit}
+		}
+		visit(frame{off: s.off + int64(s.pos), line: s.line, problem: p})
+		return nil
+	}
+	return fmt.Errorf("reading findings: %w", s.err)
+}
+
+// source remembers the error of the reader that was handed in, which a decompressor may wrap or replace.
+type source struct {
+	r   io.Reader
+	err error
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	if err != nil {
+		s.err = err
+	}
+	return n, err
+}
+
+// inflate returns r, decompressed if it begins as gzip does.
+func inflate(r io.Reader) (io.Reader, bool) {
+	b := bufio.NewReaderSize(r, chunk)
+	magic, _ := b.Peek(2)
+	if string(magic) != "\x1f\x8b" {
+		return b, false
+	}
+	z, err := gzip.NewReader(b)
+	if err != nil {
+		return broken{err}, true
+	}
+	return &limited{z, MaxInflated}, true
+}
+
+type broken struct{ err error }
+
+func (b broken) Read([]byte) (int, error) { return 0, b.err }
+
+// limited is an io.LimitedReader that says when it ends early.
+type limited struct {
+	r io.Reader
+	n int64
+}
+
+func (l *limited) Read(p []byte) (int, error) {
+	if l.n <= 0 {
+		return 0, coffer.ErrLimit
+	}
+	n, err := l.r.Read(p[:min(int64(len(p)), l.n)])
+	l.n -= int64(n)
+	return n, err
+}
+
+// frames reports whether visit ended it.
+func (s *scanner) frames(visit func(frame) bool) (stopped bool) {
+	var array, separator, lenient bool
+	broken := func(what string) bool {
+		if lenient {
+			return true
+		}
+		lenient = true // one report for each stretch of broken separators
+		return visit(frame{off: s.off + int64(s.pos), line: s.line, problem: &problem{what: what, is: coffer.ErrInvalid}})
+	}
+	for s.space() {
+		c := s.buf[s.i]
+		switch {
+		case array && c == ']':
+			s.i++
+			array = false
+			continue
+		case array && c == ',':
+			s.i++
+			if !separator && !broken("an element of the array is missing") {
+				return true
+			}
+			separator = false
+			continue
+		case !array && c == '[':
+			s.i++
+			array, separator, lenient = true, false, false
+			continue
+		case !array && lenient && (c == ']' || c == ','):
+			s.i++ // what is left of an array that broke
+			continue
+		case array && separator && !broken("a comma between the elements of the array is missing"):
+			return true
+		}
+		f := frame{off: s.off + int64(s.pos), line: s.line}
+		indent := s.indent()
+		var p *problem
+		switch {
+		case c == '{' || array:
+			p = s.value(0)
+		default:
+			p = &problem{what: "this is not JSON", is: coffer.ErrInvalid}
+		}
+		if p != nil && s.i == len(s.buf) && s.err != nil && s.err != io.EOF {
+			return false // not the document's fault
+		}
+		f.raw, f.problem = s.buf[s.pos:s.i], p
+		if p == nil && c != '{' {
+			f.problem = &problem{what: "an element of the array is not an object", is: coffer.ErrInvalid}
+		}
+		if !visit(f) {
+			return true
+		}
+		if p == nil {
+			s.advance()
+			separator = array
+			continue
+		}
+		// A document beyond the limits is not read again for others inside it.
+		from := s.pos
+		if errors.Is(p.is, coffer.ErrLimit) {
+			from = s.i
+		}
+		s.recover(from, indent)
+		separator, lenient = false, true
+	}
+	if array && !lenient && s.err == io.EOF {
+		return !visit(frame{off: s.off + int64(s.pos), line: s.line,
+			problem: &problem{what: "the array ends too early", is: coffer.ErrInvalid}})
+	}
+	return false
 }
 
 // scanner cuts a stream into JSON values and checks them strictly while they come in: syntax, UTF-8, depth and size.
@@ -120,8 +293,7 @@ func (s *scanner) space() bool {
 	return false
 }
 
-// indent returns the white space between the line's beginning and pos; nothing if other bytes stand there or the line's
-// beginning is no longer at hand.
+// indent returns the white space at the beginning of pos's line; none if that is no longer at hand.
 func (s *scanner) indent() []byte {
 	line := s.buf[:s.pos]
 	i := bytes.LastIndexByte(line, '\n')
@@ -129,7 +301,8 @@ func (s *scanner) indent() []byte {
 		return nil
 	}
 	line = line[i+1:]
-	if len(line) > 256 || len(bytes.TrimLeft(line, " \t")) > 0 {
+	line = line[:len(line)-len(bytes.TrimLeft(line, " \t"))]
+	if len(line) > 256 {
 		return nil
 	}
 	return bytes.Clone(line)
