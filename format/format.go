@@ -86,7 +86,8 @@ type Region struct {
 	// At is the region's own place, for cells and scalars exact; for a stretch of lines the lines.
 	At coffer.Location
 	// Group is the place of the row or record that the region is part of (cell:R5C0, record:7:$); the zero Location when
-	// there is none. Regions of a group follow each other.
+	// there is none. Regions of a group follow each other; only groups that lie inside it may stand between them (an object
+	// in an object of a JSON document).
 	Group coffer.Location
 	// Name is what the document calls the region: the column's header, or the member names of the path to the scalar,
 	// joined by dots. It is itself document text: it may hold a value.

@@ -11,6 +11,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"runtime"
+	"strings"
 	"testing"
 	"testing/iotest"
 	"unicode/utf8"
@@ -183,14 +184,14 @@ func same(t testing.TB, what string, a, b []Seen) {
 	}
 }
 
-// windows checks the arithmetic of the windows and that Group members follow each other.
+// windows checks the arithmetic of the windows and that Group members follow each other, but for groups inside the group.
 func windows(t testing.TB, all []Seen) {
 	t.Helper()
 	fresh := true
 	var end int64 // up to which the region's text was committed
 	var text []byte
 	var prev Seen
-	var group coffer.Location
+	var open []coffer.Location // groups, each inside the one before
 	closed := map[coffer.Location]bool{}
 	for i, s := range all {
 		fail := func(format string, args ...any) {
@@ -251,20 +252,27 @@ func windows(t testing.TB, all []Seen) {
 				fail("place [%d,%d) leaves the text", p.Start, p.End)
 			}
 		}
-		if s.Group != group {
+		for len(open) > 0 && open[len(open)-1] != s.Group && !inside(s.Group, open[len(open)-1]) {
+			closed[open[len(open)-1]] = true
+			open = open[:len(open)-1]
+		}
+		if s.Group != (coffer.Location{}) && (len(open) == 0 || open[len(open)-1] != s.Group) {
 			if closed[s.Group] {
 				fail("group %v comes a second time", s.Group.Kind)
 			}
-			if group != (coffer.Location{}) {
-				closed[group] = true
-			}
-			group = s.Group
+			open = append(open, s.Group)
 		}
 		fresh, prev = s.Last, s
 	}
 	if !fresh {
 		t.Fatalf("the last region has no window with Last")
 	}
+}
+
+// inside reports whether the group a is an object or array inside that of the group b.
+func inside(a, b coffer.Location) bool {
+	return a.Kind == coffer.Record && b.Kind == coffer.Record && a.Member == b.Member && a.Index == b.Index &&
+		strings.HasPrefix(a.Path, b.Path)
 }
 
 // joined is a region with all its windows.
