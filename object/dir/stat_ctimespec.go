@@ -1,0 +1,11 @@
+//go:build darwin || freebsd || netbsd
+
+package dir
+
+import (
+	"io/fs"
+	"syscall"
+)
+
+// ctim returns the change time of a file in Unix nanoseconds.
+func ctim(fi fs.FileInfo) int64 { return fi.Sys().(*syscall.Stat_t).Ctimespec.Nano() }
