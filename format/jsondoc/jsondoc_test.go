@@ -8,10 +8,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 	"testing"
-	"testing/iotest"
 
 	"coffer"
 	"coffer/format"
@@ -40,8 +38,8 @@ const pretty = `{
 `
 
 func TestConformance(t *testing.T) {
-	long := strings.Repeat("0123456789abcdef", 200<<10) // 3.2 MB
-	escapes := strings.Repeat(`\u00e9\n`, 400<<10)
+	long := strings.Repeat("0123456789abcdef", 140<<10) // 2.2 MB
+	escapes := strings.Repeat(`\u00e9\n`, 200<<10)
 	formattest.Test(t, formattest.Harness{
 		Format: jsondoc.Format{},
 		Documents: []formattest.Document{
@@ -63,6 +61,7 @@ func TestConformance(t *testing.T) {
 		Endless: func() io.Reader {
 			return formattest.Repeat("", `{"id":1234,"name":"Ada Example","cards":[{"number":"4000001155858871"}],"text":"a \"quoted\" word"}`+"\n")
 		},
+		EndlessSize: 40 << 20,
 	})
 }
 
@@ -80,8 +79,50 @@ func TestMemory(t *testing.T) {
 		"blank":   func() io.Reader { return formattest.Repeat("{}\n{}", "\n") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			formattest.Test(t, formattest.Harness{Format: jsondoc.Format{}, Endless: r, EndlessSize: 24 << 20})
+			formattest.Test(t, formattest.Harness{Format: jsondoc.Format{}, Endless: r, EndlessSize: 10 << 20})
 		})
+	}
+}
+
+func TestRefused(t *testing.T) {
+	for name, tt := range map[string]struct {
+		doc  string
+		kind error
+		says string
+	}{
+		"broken off": {"{\n\"a\": [1,\n", coffer.ErrInvalid, "unexpected end at byte 11, line 3"},
+		"word":       {"{\"a\":\n tru}", coffer.ErrInvalid, "no value at byte 7, line 2"},
+		"comma":      {"[1,]", coffer.ErrInvalid, "no element after a comma at byte 3, line 1"},
+		"escape":     {`["ab\x"]`, coffer.ErrInvalid, "unknown escape at byte 4, line 1"},
+		"line break": {"{\"a\":\"x\ny\"}", coffer.ErrInvalid, "control character in a string at byte 7, line 1"},
+		"no json":    {"hello", coffer.ErrInvalid, "no value at byte 0, line 1"},
+		"depth":      {strings.Repeat("[", format.MaxDepth+1) + strings.Repeat("]", format.MaxDepth+1), coffer.ErrLimit, "nesting too deep at byte 256, line 1"},
+		"number":     {"[" + strings.Repeat("1", format.MaxWindow+1) + "]", coffer.ErrLimit, "number too long at byte 1, line 1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := formattest.Collect(jsondoc.Format{}, []byte(tt.doc), nil, nil)
+			if !errors.Is(err, tt.kind) || !strings.Contains(err.Error(), tt.says) {
+				t.Errorf("got %v, want %s", err, tt.says)
+			}
+		})
+	}
+	deepest := strings.Repeat("[", format.MaxDepth) + "1" + strings.Repeat("]", format.MaxDepth)
+	for _, want := range [][]coffer.Location{nil, at(t, "record:0:$"), at(t, "record:0:$.a")} {
+		if _, err := formattest.Collect(jsondoc.Format{}, []byte(deepest), want, nil); err != nil {
+			t.Errorf("as deep as allowed: %v", err)
+		}
+	}
+	// One line too deep spoils no other line, wanted or not.
+	doc := "{\"a\":1}\n" + strings.Repeat("[", 300) + "\n{\"a\":2}\n"
+	if got := render(t, doc, at(t, "record:1:$.a", "record:2:$.a")); !strings.HasSuffix(got, "record:2:$.a = \"2\" 1/0\n") || !strings.Contains(got, "0/2000") {
+		t.Error("a line that is too deep spoils the next")
+	}
+}
+
+// TestLines: for a file that it could not parse, Macie reports lines.
+func TestLines(t *testing.T) {
+	if got := render(t, pretty, at(t, "line:2-2:3")); !strings.Contains(got, "MoonTrust") || strings.Count(got, "\n") != 1 {
+		t.Errorf("visited %s", got)
 	}
 }
 
@@ -193,10 +234,17 @@ record:0:$['é'] = "7" 9/0
 record:0:$['say "x"'] = "8" 10/0
 record:0:$['7'].b = "9" 11/0
 `},
-		{"malformed line", "{\"a\":1}\n{\"a\":2,\"b\":tru,\"c\":3}\nhello 4\n{\"a\":5}}6\n{\"a\":7}", []string{"record:1:$.a", "record:1:$.c", "record:2:$.a", "record:3:$", "record:4:$.a"}, `
+		{"malformed line", "{\"a\":1}\n{\"a\":2,\"b\":tru,\"c\":3}\nhello 4\r\n{\"a\":5}}6\n{\"a\":\"7\n{\"a\":8}",
+			[]string{"record:1:$.a", "record:1:$.c", "record:2:$.a", "record:3:$", "record:4:$.a", "record:5:$.a"}, `
 record:0:$.a = "1" 0/6000
 record:1:$.a = "2" 0/0 2/6000
-record:1:$ ~ "hello 4" 0/0
+record:1:$.c = "3" 1/0
+record:2:$ ~ "hello 4" 2/2000 3/6000
+record:3:$ # "a" 3/0
+record:3:$.a = "5" 3/0 4/6000
+record:3:$ ~ "}6" 3/0 4/8000
+record:4:$ ~ "\"7" 4/2000 5/8000
+record:5:$.a = "8" 5/0
 `},
 		{"paths that are none", `{"a":1}`, []string{"record:0:$.", "record:0:$[", "record:0:$['a", "record:0:$[a]", "record:0:$..", "cell:R1C1"}, "\n"},
 	} {
@@ -208,10 +256,158 @@ record:1:$ ~ "hello 4" 0/0
 	}
 }
 
-var _ = bytes.Equal
-var _ = context.Background
-var _ = json.Valid
-var _ = errors.Is
-var _ = slices.Sort[[]int]
-var _ = iotest.ErrReader
-var _ = format.MaxWindow
+// TestExamples resolves the locations of a finding and of its discovery result.
+func TestExamples(t *testing.T) {
+	doc := customers(t)
+	var records []map[string]any
+	for _, line := range bytes.Split(bytes.TrimSpace(doc), []byte("\n")) {
+		var r map[string]any
+		if err := json.Unmarshal(line, &r); err != nil {
+			t.Fatal(err)
+		}
+		records = append(records, r)
+	}
+	type occurrence struct {
+		JSONPath    string `json:"jsonPath"`
+		RecordIndex any    `json:"recordIndex"`
+	}
+	type details struct {
+		ClassificationDetails struct {
+			Result struct {
+				SensitiveData []struct {
+					Detections []struct {
+						Type        string
+						Occurrences struct{ Records []occurrence }
+					}
+				}
+			}
+		}
+	}
+	for file, number := range map[string]int{"finding.json": 15, "result.jsonl": 112} {
+		t.Run(file, func(t *testing.T) {
+			b, err := os.ReadFile("testdata/" + file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var event struct {
+				Detail details
+				details
+			}
+			if err := json.Unmarshal(b, &event); err != nil {
+				t.Fatal(err)
+			}
+			if event.Detail.ClassificationDetails.Result.SensitiveData != nil {
+				event.details = event.Detail
+			}
+			var want []coffer.Location
+			var values []string
+			for _, s := range event.ClassificationDetails.Result.SensitiveData {
+				for _, d := range s.Detections {
+					for _, o := range d.Occurrences.Records {
+						l := coffer.Location{Kind: coffer.Record, Path: o.JSONPath}
+						fmt.Sscan(fmt.Sprint(o.RecordIndex), &l.Index)
+						want = append(want, l)
+						r := records[l.Index]
+						switch d.Type {
+						case "BANK_ACCOUNT_NUMBER":
+							values = append(values, r["payout"].(map[string]any)["Bank Account"].(string))
+						case "USA_SOCIAL_SECURITY_NUMBER":
+							values = append(values, r["kyc"].(map[string]any)["ssn"].(string))
+						case "CREDIT_CARD_NUMBER":
+							var i int
+							fmt.Sscanf(o.JSONPath, "$.cards[%d]", &i)
+							values = append(values, r["cards"].([]any)[i].(map[string]any)["card number"].(string))
+						}
+					}
+				}
+			}
+			if len(want) != number || len(values) != number {
+				t.Fatalf("%d places, %d values", len(want), len(values))
+			}
+			met := make([]int, number)
+			err = jsondoc.Format{}.Walk(context.Background(), nil, format.Source{Reader: bytes.NewReader(doc), Size: -1}, want, func(r *format.Region) ([]format.Edit, error) {
+				for _, p := range r.Places {
+					if p.Alt != 0 {
+						continue
+					}
+					met[p.Want]++
+					if string(r.Text) != values[p.Want] || r.At != want[p.Want] || r.Group.String() != fmt.Sprintf("record:%d:$", r.At.Index) {
+						t.Errorf("place %d: another value, place or group", p.Want)
+					}
+				}
+				return nil, nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, n := range met {
+				if n != 1 {
+					t.Errorf("place %d visited %d times", i, n)
+				}
+			}
+		})
+	}
+}
+
+// TestGroups: what belongs together in a document, in lines, and what names it has.
+func TestGroups(t *testing.T) {
+	const doc = `{"bank":"M","customers":[{"name":"A","address":{"city":"S"},"tags":["a"]}],"rows":[["x"],[["y"]]]}`
+	for _, tt := range []struct{ doc, groups string }{
+		{doc, `
+$.bank $ bank
+$.customers[0].name $.customers[0] customers.name
+$.customers[0].address.city $.customers[0].address customers.address.city
+$.customers[0].tags[0] $.customers[0] customers.tags
+$.rows[0][0] $.rows[0] rows
+$.rows[1][0][0] $.rows[1][0] rows
+`},
+		{doc + "\n{}", `
+$.bank $ bank
+$.customers[0].name $ customers.name
+$.customers[0].address.city $ customers.address.city
+$.customers[0].tags[0] $ customers.tags
+$.rows[0][0] $ rows
+$.rows[1][0][0] $ rows
+`},
+	} {
+		seen, err := formattest.Collect(jsondoc.Format{}, []byte(tt.doc), nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := "\n"
+		for _, s := range seen {
+			if !s.IsName {
+				got += fmt.Sprintln(s.At.Path, s.Group.Path, string(s.Name))
+			}
+		}
+		if got != tt.groups {
+			t.Errorf("got%swant%s", got, tt.groups)
+		}
+	}
+}
+
+// TestSplice: an edit changes nothing but what it says.
+func TestSplice(t *testing.T) {
+	for _, tt := range []struct{ doc, old, new, after string }{
+		{`{"a":"x\/y \u00e9 900-12-3456 \u0022z"}`, "900-12-3456", `"*"`, `{"a":"x\/y \u00e9 \"*\" \u0022z"}`},
+		{`{"a" : 9001 , "b":1.0e5}`, "9001", "*", `{"a" : "*" , "b":1.0e5}`},
+		{`{"a":-1.50}`, "1.5", "", `{"a":"-0"}`},
+		{`[true,null]`, "true", "a\nb\x00", `["a\nb\u0000",null]`},
+		{`{"a\tname":1}`, "name", "n\\", `{"a\tn\\":1}`},
+		{`["\ud834X\udd1e"]`, "X", "", "[\"\ufffd\\udd1e\"]"},
+		{`["\\ud834X\udd1e"]`, "X", "", `["\\ud834\udd1e"]`},
+		{`["a\u00e9b"]`, "\xa9b", "", "[\"a\xc3\"]"},
+		{`["\ud834\udd1e"]`, "\x9d", "", "[\"\xf0\x84\x9e\"]"},
+	} {
+		var out bytes.Buffer
+		err := jsondoc.Format{}.Walk(context.Background(), &out, format.Source{Reader: strings.NewReader(tt.doc), Size: -1}, nil, func(r *format.Region) ([]format.Edit, error) {
+			if i := bytes.Index(r.Text, []byte(tt.old)); i >= 0 {
+				return []format.Edit{{Start: i, End: i + len(tt.old), New: []byte(tt.new)}}, nil
+			}
+			return nil, nil
+		})
+		if err != nil || out.String() != tt.after {
+			t.Errorf("%s: got %s, %v; want %s", tt.doc, &out, err, tt.after)
+		}
+	}
+}
