@@ -127,7 +127,7 @@ func (w *walker) mark() error {
 // advance passes n bytes, counting lines and columns.
 func (w *walker) advance(n int) error {
 	b := w.tape.Window()
-	w.count(b, n, terminators(b, n))
+	w.count(b, n, format.LineEnds(b, n))
 	return w.tape.Advance(n)
 }
 
@@ -240,12 +240,12 @@ func (w *walker) skip() (bool, error) {
 		if offset >= 0 && int64(n) > offset-base {
 			n = int(offset - base)
 		}
-		ends := terminators(b, n)
+		ends := format.LineEnds(b, n)
 		if line >= 0 {
 			// At least one: in the middle of a wanted line that an earlier region cut, its next line is the first whole one.
 			if k := max(1, line-w.line); ends >= k {
 				ends = k
-				n = after(b, n, k)
+				n = format.AfterLine(b, n, k)
 			}
 		}
 		w.count(b, n, ends)
@@ -310,13 +310,13 @@ func (w *walker) end(b []byte, s stop) (n int, last, whole bool) {
 		n, last = int(s.offset-w.tape.Base()), true
 	}
 	if s.before > 0 {
-		if i := after(b, n, s.before-w.line); i >= 0 && i < n {
+		if i := format.AfterLine(b, n, s.before-w.line); i >= 0 && i < n {
 			n, last = i, true
 		}
 	}
 	if s.line >= 0 {
 		limit := min(n, format.MaxWindow+1)
-		if i := after(b, limit, s.line-w.line+1); i >= 0 {
+		if i := format.AfterLine(b, limit, s.line-w.line+1); i >= 0 {
 			return i - terminator(b, i), true, true
 		}
 	}
@@ -353,7 +353,7 @@ func (w *walker) describe(b []byte, n int, whole bool) {
 		}
 		r.At = coffer.Location{Kind: coffer.Lines, Start: w.line, End: final}
 	} else {
-		r.At = coffer.Location{Kind: coffer.Lines, Start: w.line, End: w.line + terminators(b, max(0, n-1))}
+		r.At = coffer.Location{Kind: coffer.Lines, Start: w.line, End: w.line + format.LineEnds(b, max(0, n-1))}
 	}
 	for _, o := range w.offsets {
 		from, to := max(o.start, base)-base, min(o.end, base+int64(n))-base
@@ -368,8 +368,8 @@ func (w *walker) describe(b []byte, n int, whole bool) {
 // window, unless the region ends with it, an empty line.
 func (w *walker) index(b []byte, n int, whole bool) bool {
 	w.starts = append(w.starts[:0], 0)
-	for s := newScanner(b, n); ; {
-		i := s.next()
+	for s := format.NewLineScanner(b, n); ; {
+		i := s.Next()
 		if i < 0 || i == n && !whole {
 			return i == n
 		}
@@ -383,7 +383,7 @@ func (w *walker) locate(i, j int) coffer.Location {
 	if i < k.offset {
 		k.offset, k.line, k.column = 0, w.line, w.column
 	}
-	if ends := terminators(b[k.offset:], i-k.offset); ends > 0 {
+	if ends := format.LineEnds(b[k.offset:], i-k.offset); ends > 0 {
 		k.line += ends
 		k.column = int64(utf8.RuneCount(b[lastLine(b, i):i]))
 	} else {
@@ -392,7 +392,7 @@ func (w *walker) locate(i, j int) coffer.Location {
 	k.offset = i
 	l := coffer.Location{Kind: coffer.Lines, Start: k.line, End: k.line, StartColumn: k.column + 1}
 	if j-1 > i {
-		l.End += terminators(b[i:], j-1-i)
+		l.End += format.LineEnds(b[i:], j-1-i)
 	}
 	return l
 }
