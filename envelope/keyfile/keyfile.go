@@ -138,7 +138,7 @@ func Create(path string, pass []byte) (*Ring, error) {
 }
 
 // Open opens a key file. If there is none the error wraps coffer.ErrNotFound. A file that others may read, and a passphrase
-// that is wrong, missing or not asked for, give coffer.ErrDenied; a damaged file coffer.ErrCorrupt; a newer one
+// that is wrong, missing or not asked for, give coffer.ErrUnavailable; a damaged file coffer.ErrCorrupt; a newer one
 // coffer.ErrUnsupported.
 func Open(path string, pass []byte) (*Ring, error) {
 	r, err := load(path, pass)
@@ -167,9 +167,13 @@ func OpenOrCreate(path string, pass []byte) (*Ring, error) {
 
 // Rotate adds a fresh key to the file, makes it the current one, and returns the ring with it. Everything sealed before stays
 // readable. Processes that have the file open go on with the keys they know, so reopen them; until then they cannot unwrap
-// what was wrapped under the new key. Two calls of Rotate at once must be kept apart by the caller: one of the keys may be
-// lost, and with it what was sealed under it.
+// what was wrapped under the new key. Calls of Rotate wait for one another, by a lock on PATH.lock.
 func Rotate(path string, pass []byte) (*Ring, error) {
+	unlock, err := durable.Lock(path + ".lock") // else one of two new keys would be lost, and all that was sealed under it
+	if err != nil {
+		return nil, fmt.Errorf("key file: %w: %w", err, coffer.ErrUnavailable)
+	}
+	defer unlock()
 	r, err := load(path, pass)
 	if err != nil {
 		return nil, fmt.Errorf("key file %s: %w", path, err)
@@ -342,10 +346,10 @@ func decode(data, pass []byte) (ring, error) {
 	}
 	if wrapped != (len(pass) > 0) {
 		if wrapped {
-			return ring{}, fmt.Errorf("a passphrase is needed: %w", coffer.ErrDenied)
+			return ring{}, fmt.Errorf("a passphrase is needed: %w", coffer.ErrUnavailable)
 		}
 		// Going on would let the owner believe that the passphrase protects something.
-		return ring{}, fmt.Errorf("a passphrase was given and the file has none: %w", coffer.ErrDenied)
+		return ring{}, fmt.Errorf("a passphrase was given and the file has none: %w", coffer.ErrUnavailable)
 	}
 	r := f.Ring
 	if wrapped {
@@ -359,7 +363,7 @@ func decode(data, pass []byte) (ring, error) {
 		}
 		plain, err := aead.Open(nil, nil, f.Sealed, p.associated())
 		if err != nil {
-			return ring{}, fmt.Errorf("wrong passphrase, or damaged: %w", coffer.ErrDenied)
+			return ring{}, fmt.Errorf("wrong passphrase, or damaged: %w", coffer.ErrUnavailable)
 		}
 		defer clear(plain)
 		r = new(ring)
@@ -421,7 +425,7 @@ func read(path string) ([]byte, error) {
 		return nil, fmt.Errorf("not a regular file: %w", coffer.ErrInvalid)
 	}
 	if fi.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
-		return nil, fmt.Errorf("others may read it (mode %#o): chmod it to 0600: %w", fi.Mode().Perm(), coffer.ErrDenied)
+		return nil, fmt.Errorf("others may read it (mode %#o): chmod it to 0600: %w", fi.Mode().Perm(), coffer.ErrUnavailable)
 	}
 	if fi.Size() > maxFile {
 		return nil, fmt.Errorf("more than %d bytes: %w", maxFile, coffer.ErrCorrupt)

@@ -208,3 +208,27 @@ func TestSweep(t *testing.T) {
 		t.Errorf("no folder, nothing to sweep: %v", err)
 	}
 }
+
+// TestLock increments a plain variable under the lock; the sum would show a hole.
+func TestLock(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	n := 0
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 50 {
+				unlock, err := durable.Lock(path)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				n++
+				unlock()
+			}
+		})
+	}
+	wg.Wait()
+	if n != 8*50 {
+		t.Errorf("counted %d", n)
+	}
+}
