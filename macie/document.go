@@ -51,7 +51,8 @@ const maxWrappers = 4
 
 // The members by which a document is known.
 var documentFields = fields{"source", "detail-type", "detail", "findings", "findingIds", "resourcesAffected",
-	"classificationDetails", "policyDetails", "ProductArn", "ProductName", "Resources", "alert-arn", "notification-type", "TopicArn", "Message", "Records"}
+	"classificationDetails", "policyDetails", "ProductArn", "ProductName", "Resources", "alert-arn",
+	"notification-type", "TopicArn", "Message", "Records"}
 
 // document takes one object apart by what it is. Depth is how many wrappers it came out of.
 func (d *decoder) document(r *reader, depth int) bool {

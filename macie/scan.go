@@ -482,6 +482,9 @@ func (s *scanner) number() *problem {
 func (s *scanner) text() *problem {
 	s.i++
 	for {
+		for b := s.buf; s.i < len(b) && simple[b[s.i]]; {
+			s.i++
+		}
 		if s.i-s.pos > MaxDocument || !s.more() {
 			return s.problem("a string is malformed")
 		}
@@ -508,6 +511,14 @@ func (s *scanner) text() *problem {
 		}
 	}
 }
+
+// simple are the bytes that stand for themselves in a string.
+var simple = func() (t [256]bool) {
+	for c := ' '; c < utf8.RuneSelf; c++ {
+		t[c] = c != '"' && c != '\\'
+	}
+	return t
+}()
 
 func (s *scanner) escape() *problem {
 	for len(s.buf)-s.i < len(`\ud800\udc00`) && s.fill() {
