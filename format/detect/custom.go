@@ -1,0 +1,189 @@
+package detect
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"coffer"
+)
+
+// Custom is a custom data identifier, with Macie's meaning and limits (CreateCustomDataIdentifier).
+type Custom struct {
+	// Name is what the type is called in Coffer; required, unique in a set, at most 128 characters.
+	Name string `json:"name" yaml:"name"`
+	// ID is the identifier's id in Macie, by which findings name it; may be empty.
+	ID string `json:"id,omitempty" yaml:"id,omitempty"`
+	// Regex is what a value looks like: at most 512 characters of the syntax of package regexp, which covers Macie's. ^ and $
+	// mean the beginning and end of the text.
+	Regex string `json:"regex" yaml:"regex"`
+	// Keywords are up to 50 words of 3 to 90 characters, one of which has to precede a match, whatever its case, in the text or
+	// anywhere in the name; none: no keyword is asked for.
+	Keywords []string `json:"keywords,omitempty" yaml:"keywords,omitempty"`
+	// IgnoreWords are up to 10 words of 4 to 90 characters; a match that holds one, in the same case, does not count.
+	IgnoreWords []string `json:"ignoreWords,omitempty" yaml:"ignoreWords,omitempty"`
+	// MaximumMatchDistance is how many characters may lie between the end of a keyword and the end of the match: 1 to 300; 0
+	// means Macie's default of 50.
+	MaximumMatchDistance int `json:"maximumMatchDistance,omitempty" yaml:"maximumMatchDistance,omitempty"`
+}
+
+// ParseCustom reads the answer of Macie's GetCustomDataIdentifier. Its errors wrap coffer.ErrInvalid. What it returns is checked
+// by [NewSet].
+func ParseCustom(b []byte) (Custom, error) {
+	var c Custom
+	if err := json.Unmarshal(b, &c); err != nil {
+		return Custom{}, fmt.Errorf("custom data identifier is not the JSON of GetCustomDataIdentifier: %w", coffer.ErrInvalid)
+	}
+	if c.Name == "" || c.Regex == "" {
+		return Custom{}, fmt.Errorf("custom data identifier without name or regex: %w", coffer.ErrInvalid)
+	}
+	return c, nil
+}
+
+// customDetector is the detector of a custom identifier. Its regular expression is the customer's definition of the type, so
+// every match that keeps the rules of the identifier is the type beyond doubt.
+type customDetector struct {
+	c        Custom
+	re       *regexp.Regexp
+	keywords [][]rune // lower case
+	ignore   [][]byte
+	longest  int // characters in the longest keyword
+}
+
+// newCustom checks and compiles all[i].
+func newCustom(all []Custom, i int) (*customDetector, error) {
+	c := all[i]
+	fail := func(format string, args ...any) error {
+		return fmt.Errorf("custom data identifier %d: %s: %w", i+1, fmt.Sprintf(format, args...), coffer.ErrInvalid)
+	}
+	if c.Name == "" || utf8.RuneCountInString(c.Name) > 128 {
+		return nil, fail("name of 1 to 128 characters required")
+	}
+	for j, o := range all[:i] {
+		if o.Name == c.Name || o.ID != "" && o.ID == c.ID {
+			return nil, fail("same name or id as %d", j+1)
+		}
+	}
+	if _, ok := managed().byID[coffer.DataType(c.Name)]; ok {
+		return nil, fail("name of a managed data identifier")
+	}
+	if c.Regex == "" || utf8.RuneCountInString(c.Regex) > 512 {
+		return nil, fail("regex of 1 to 512 characters required")
+	}
+	re, err := regexp.Compile(c.Regex)
+	if err != nil {
+		return nil, fail("regex does not compile")
+	}
+	if len(c.Keywords) > 50 || len(c.IgnoreWords) > 10 {
+		return nil, fail("more than 50 keywords or 10 ignore words")
+	}
+	if c.MaximumMatchDistance == 0 {
+		c.MaximumMatchDistance = 50
+	}
+	if c.MaximumMatchDistance < 1 || c.MaximumMatchDistance > 300 {
+		return nil, fail("maximumMatchDistance not between 1 and 300")
+	}
+	d := &customDetector{c: c, re: re}
+	for _, w := range c.Keywords {
+		r := []rune(strings.Map(unicode.ToLower, w))
+		if len(r) < 3 || len(r) > 90 || !utf8.ValidString(w) {
+			return nil, fail("a keyword has not 3 to 90 UTF-8 characters")
+		}
+		d.keywords = append(d.keywords, r)
+		d.longest = max(d.longest, len(r))
+	}
+	for _, w := range c.IgnoreWords {
+		if n := utf8.RuneCountInString(w); n < 4 || n > 90 || !utf8.ValidString(w) {
+			return nil, fail("an ignore word has not 4 to 90 UTF-8 characters")
+		}
+		d.ignore = append(d.ignore, []byte(w))
+	}
+	return d, nil
+}
+
+func (d *customDetector) Distinct() bool { return true }
+
+// Find returns the matches whose keyword stands where Macie asks for it; if there are none, all.
+func (d *customDetector) Find(t Text) []Match {
+	if m := d.Scan(t); m != nil {
+		return m
+	}
+	return d.matches(t, false)
+}
+
+func (d *customDetector) Scan(t Text) []Match { return d.matches(t, true) }
+
+func (d *customDetector) matches(t Text, keyword bool) (out []Match) {
+	keyword = keyword && d.keywords != nil && !d.named(t.Name)
+next:
+	for _, m := range d.re.FindAllIndex(t.Text, -1) {
+		if m[0] == m[1] {
+			continue
+		}
+		for _, w := range d.ignore {
+			if bytes.Contains(t.Text[m[0]:m[1]], w) {
+				continue next
+			}
+		}
+		if !keyword || d.preceded(t.Text, m[0], m[1]) {
+			out = append(out, Match{m[0], m[1], true})
+		}
+	}
+	return out
+}
+
+// named reports whether a keyword stands in the name.
+func (d *customDetector) named(name []byte) bool {
+	for i := range name {
+		if d.at(name, i, len(name)) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// preceded reports whether a keyword ends at or before start, not further from end than the maximum match distance.
+func (d *customDetector) preceded(b []byte, start, end int) bool {
+	far := end // the earliest end of a keyword
+	for n := 0; far > 0 && n < d.c.MaximumMatchDistance; n++ {
+		_, w := utf8.DecodeLastRune(b[:far])
+		far -= w
+	}
+	if far > start {
+		return false
+	}
+	from := far
+	for n := 0; from > 0 && n < d.longest; n++ {
+		_, w := utf8.DecodeLastRune(b[:from])
+		from -= w
+	}
+	for i := from; i < start; i++ {
+		if e := d.at(b, i, start); e >= far && e > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// at returns the end of the longest keyword that begins at b[i] and ends by limit, 0 if there is none.
+func (d *customDetector) at(b []byte, i, limit int) (best int) {
+	for _, w := range d.keywords {
+		j := i
+		k := 0
+		for ; k < len(w) && j < limit; k++ {
+			r, n := utf8.DecodeRune(b[j:limit])
+			if unicode.ToLower(r) != w[k] {
+				break
+			}
+			j += n
+		}
+		if k == len(w) {
+			best = max(best, j)
+		}
+	}
+	return best
+}

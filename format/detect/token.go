@@ -1,0 +1,431 @@
+package detect
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"unicode"
+	"unicode/utf8"
+)
+
+// maxValue is the longest value, in letters and digits, that the token engine knows. The longest IBAN has 34.
+const maxValue = 40
+
+// verdict says how far a token can be believed to be a value of a type. Higher is better.
+type verdict uint8
+
+const (
+	none      verdict = iota // not of the type
+	bad                      // the form of the type, but a check fails
+	plausible                // the form of the type, which has no check or one that decides nothing here
+	sure                     // passes a checksum, or has a form that nothing else has
+	certain                  // the same, and Macie asks for no keyword beside it
+)
+
+// value is a token as a check sees it: letters and digits alone, letters in upper case. It is passed by value, so that
+// calling a check through a function value leaves it on the stack.
+type value struct {
+	b   [maxValue]byte
+	n   int
+	sep uint64 // bit k: separators stood before character k
+}
+
+// check judges a token that already has the form it belongs to. A nil check means plausible.
+type check func(v value) verdict
+
+// form is a compiled shape. Its masks have a bit per character of the compact token.
+type form struct {
+	n             int
+	digit, letter uint64 // where the shape wants one
+	group, free   uint64 // where separators may stand: in all places of group or none; in any place of free
+	cell          bool   // too weak to be looked for in running text: only as a whole cell
+	check         check
+}
+
+// fits reports whether the first f.n characters of c have the form, separators aside.
+func (f *form) fits(c *chain) bool {
+	return c.digit&f.digit == f.digit && c.letter&f.letter == f.letter
+}
+
+// spaced reports whether separators stand only where the form has them.
+func (f *form) spaced(sep uint64) bool {
+	return sep&^(f.group|f.free) == 0 && (sep&f.group == 0 || sep&f.group == f.group)
+}
+
+// forms compiles shapes separated by "|". In a shape 9 is a digit, A a letter, X either; x{m,n} repeats the one before it;
+// a space is a separator that stands at all spaces of the shape or at none; a hyphen is a separator that may stand or not by
+// itself. A leading ~ allows separators everywhere, a leading = keeps the shape to whole cells.
+func forms(spec string, ck check) []form {
+	var out []form
+	for len(spec) > 0 {
+		s := spec
+		spec = ""
+		for i := range len(s) {
+			if s[i] == '|' {
+				s, spec = s[:i], s[i+1:]
+				break
+			}
+		}
+		out = expand(out, form{check: ck}, s)
+	}
+	return out
+}
+
+func expand(out []form, f form, s string) []form {
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case '~':
+			f.free = ^uint64(0)
+		case '=':
+			f.cell = true
+		case ' ':
+			f.group |= 1 << f.n
+		case '-':
+			f.free |= 1 << f.n
+		case '{':
+			low, high, j := 0, 0, i+1
+			for ; s[j] != ','; j++ {
+				low = low*10 + int(s[j]-'0')
+			}
+			for j++; s[j] != '}'; j++ {
+				high = high*10 + int(s[j]-'0')
+			}
+			// The character before the brace is placed once already.
+			for k := 1; k <= high; k++ {
+				if k >= low {
+					out = expand(out, f, s[j+1:])
+				}
+				f.place(s[i-1])
+			}
+			return out
+		default:
+			f.place(s[i])
+		}
+	}
+	return append(out, f)
+}
+
+func (f *form) place(c byte) {
+	switch c {
+	case '9':
+		f.digit |= 1 << f.n
+	case 'A':
+		f.letter |= 1 << f.n
+	}
+	f.n++
+}
+
+const (
+	isDigit  = 1
+	isLetter = 2
+	isAlnum  = isDigit | isLetter
+)
+
+// class is the class of each ASCII byte; bytes of other characters have none.
+var class = func() (t [256]byte) {
+	for c := '0'; c <= '9'; c++ {
+		t[c] = isDigit
+	}
+	for c := 'A'; c <= 'Z'; c++ {
+		t[c], t[c+32] = isLetter, isLetter
+	}
+	return t
+}()
+
+func digitAt(b []byte, i int) bool { return i >= 0 && i < len(b) && class[b[i]] == isDigit }
+func alnumAt(b []byte, i int) bool { return i >= 0 && i < len(b) && class[b[i]] != 0 }
+
+// nextDigit returns the offset of the first digit at or after i, len(b) if there is none. It looks at eight bytes at once.
+func nextDigit(b []byte, i int) int {
+	const (
+		low7 = 0x7f7f7f7f7f7f7f7f
+		high = 0x8080808080808080
+		zero = 0x3030303030303030
+		ten  = 0x7676767676767676 // 0x80 - 10
+	)
+	for ; i+8 <= len(b); i += 8 {
+		x := binary.LittleEndian.Uint64(b[i:]) ^ zero
+		// A byte is below ten exactly when adding 0x76 to its low seven bits leaves the high bit clear and it was clear before.
+		if m := ^(((x & low7) + ten) | x) & high; m != 0 {
+			return i + bits.TrailingZeros64(m)/8
+		}
+	}
+	for ; i < len(b); i++ {
+		if class[b[i]] == isDigit {
+			return i
+		}
+	}
+	return len(b)
+}
+
+// separator returns the length of the separator character at the beginning of b, 0 if none stands there.
+func separator(b []byte) int {
+	if len(b) == 0 {
+		return 0
+	}
+	switch b[0] {
+	case ' ', '-', '.', '/':
+		return 1
+	case 0xc2: // no-break space, soft hyphen
+		if len(b) > 1 && (b[1] == 0xa0 || b[1] == 0xad) {
+			return 2
+		}
+	case 0xe2: // typographic spaces, hyphens and dashes; minus sign
+		if len(b) > 2 && (b[1] == 0x80 && (b[2] >= 0x80 && b[2] <= 0x95 || b[2] == 0xaf) || b[1] == 0x88 && b[2] == 0x92) {
+			return 3
+		}
+	}
+	return 0
+}
+
+// wordBefore reports whether a letter or digit of any script ends at i.
+func wordBefore(b []byte, i int) bool {
+	if i == 0 {
+		return false
+	}
+	if b[i-1] < utf8.RuneSelf {
+		return class[b[i-1]] != 0
+	}
+	r, _ := utf8.DecodeLastRune(b[:i])
+	return unicode.IsLetter(r) || unicode.IsDigit(r)
+}
+
+// wordAt reports whether a letter or digit of any script begins at i.
+func wordAt(b []byte, i int) bool {
+	if i >= len(b) {
+		return false
+	}
+	if b[i] < utf8.RuneSelf {
+		return class[b[i]] != 0
+	}
+	r, _ := utf8.DecodeRune(b[i:])
+	return unicode.IsLetter(r) || unicode.IsDigit(r)
+}
+
+// joined reports whether the one-byte mark between the characters a and b makes them parts of one longer token: the hyphens of a
+// UUID, the point of a decimal fraction, the slashes of a date.
+func joined(a, mark, b byte) bool {
+	switch mark {
+	case '-':
+		return class[a] != 0 && class[b] != 0
+	case '.', '/':
+		return class[a] == isDigit && class[b] == isDigit
+	}
+	return false
+}
+
+// opens reports whether a token may begin at i. A loose boundary may also be a mark inside a longer token, or the border
+// between letters and digits; a run of digits is never cut.
+func opens(b []byte, i int, loose bool) bool {
+	if loose {
+		return i == 0 || class[b[i-1]] == 0 && !wordBefore(b, i) || class[b[i-1]] == isLetter && class[b[i]] == isDigit
+	}
+	return !wordBefore(b, i) && !(i > 1 && joined(b[i-2], b[i-1], b[i]))
+}
+
+// closes is opens for the end of a token.
+func closes(b []byte, i int, loose bool) bool {
+	if loose {
+		return i == len(b) || class[b[i]] == 0 && !wordAt(b, i) || class[b[i]] == isLetter && class[b[i-1]] == isDigit
+	}
+	return !wordAt(b, i) && !(i+1 < len(b) && joined(b[i-1], b[i], b[i+1])) && !(i < len(b) && b[i] == '@')
+}
+
+// chain is a sequence of letters and digits, at most one separator between any two, from some token's beginning.
+type chain struct {
+	value
+	off           [maxValue]int
+	digit, letter uint64
+	ends          uint64 // bit k: a token may end after k characters
+}
+
+func (c *chain) end(n int) int { return c.off[n-1] + 1 }
+
+func (c *chain) add(b byte, at int) {
+	if class[b] == isDigit {
+		c.digit |= 1 << c.n
+	} else {
+		c.letter |= 1 << c.n
+		b &^= 0x20
+	}
+	c.b[c.n] = b
+	c.off[c.n] = at
+	c.n++
+}
+
+// read reads the chain that begins at i.
+func (c *chain) read(b []byte, i int, loose bool) {
+	c.n, c.sep, c.digit, c.letter, c.ends = 0, 0, 0, 0, 0
+	for i < len(b) {
+		if class[b[i]] == 0 {
+			k := separator(b[i:])
+			if k == 0 || !alnumAt(b, i+k) {
+				break
+			}
+			if closes(b, i, loose) {
+				c.ends |= 1 << c.n
+			}
+			if c.n == maxValue {
+				return
+			}
+			c.sep |= 1 << c.n
+			i += k
+		} else if c.n == maxValue {
+			return
+		} else if loose && c.n > 0 && class[b[i-1]] == isDigit && class[b[i]] == isLetter {
+			c.ends |= 1 << c.n
+		}
+		c.add(b[i], i)
+		i++
+	}
+	if c.n > 0 && closes(b, i, loose) {
+		c.ends |= 1 << c.n
+	}
+}
+
+// fill reads the whole of b, whatever separators it has, and reports whether nothing else stands there. Spaces and quotation
+// marks around it do not count.
+func (c *chain) fill(b []byte) bool {
+	c.n, c.sep, c.digit, c.letter, c.ends = 0, 0, 0, 0, 0
+	start, end := trim(b)
+	for i := start; i < end; {
+		if class[b[i]] != 0 {
+			if c.n == maxValue {
+				return false
+			}
+			c.add(b[i], i)
+			i++
+			continue
+		}
+		k := separator(b[i:end])
+		if k == 0 || c.n == 0 || c.n == maxValue {
+			return false
+		}
+		c.sep |= 1 << c.n
+		i += k
+	}
+	return c.n > 0 && c.end(c.n) == end
+}
+
+// trim returns the bounds of b without white space and quotation marks around it.
+func trim(b []byte) (start, end int) {
+	end = len(b)
+	for start < end && (b[start] <= ' ' || b[start] == '"' || b[start] == '\'' || b[start] == '`') {
+		start++
+	}
+	for start < end && (b[end-1] <= ' ' || b[end-1] == '"' || b[end-1] == '\'' || b[end-1] == '`') {
+		end--
+	}
+	return start, end
+}
+
+// selection is a set of detectors by number.
+type selection [4]uint64
+
+func (s *selection) add(d int32)      { s[d>>6] |= 1 << (d & 63) }
+func (s *selection) has(d int32) bool { return s[d>>6]&(1<<(d&63)) != 0 }
+
+// formOf names a form of a detector.
+type formOf struct {
+	d int32
+	f *form
+}
+
+// index finds the forms that a token may have by its length.
+type index struct {
+	byLen [maxValue + 1][]formOf
+	lens  uint64 // bit n: forms of length n exist
+	words bool   // some form begins with a letter, so a token of letters before a number may be its beginning
+}
+
+func (x *index) add(d int, fs []form) {
+	for i := range fs {
+		f := &fs[i]
+		x.byLen[f.n] = append(x.byLen[f.n], formOf{int32(d), f})
+		x.lens |= 1 << f.n
+		x.words = x.words || f.digit&1 == 0
+	}
+}
+
+// walk calls hit for every token of b that has a form of the index: in ascending order of its beginning, then of its end.
+// Every form holds a digit, so digits are what is looked for.
+func (x *index) walk(b []byte, loose bool, only *selection, hit func(d int32, start, end int, v verdict)) {
+	var c chain
+	seen := 0
+	for i := nextDigit(b, 0); i < len(b); i = nextDigit(b, i) {
+		s, e := i, i+1
+		if loose {
+			for digitAt(b, e) {
+				e++
+			}
+		} else {
+			for alnumAt(b, e) {
+				e++
+			}
+		}
+		for s > seen && alnumAt(b, s-1) {
+			s--
+		}
+		if e-s <= maxValue {
+			if x.words {
+				// "RSS MRA 85T10 A562S": up to two short tokens of letters may lead the value.
+				if p := wordBackwards(b, s, seen); p < s {
+					if q := wordBackwards(b, p, seen); q < p {
+						x.try(&c, b, q, loose, only, hit)
+					}
+					x.try(&c, b, p, loose, only, hit)
+				}
+			}
+			x.try(&c, b, s, loose, only, hit)
+			if loose && s < i {
+				x.try(&c, b, i, loose, only, hit)
+			}
+		}
+		i, seen = e, e
+	}
+}
+
+// wordBackwards returns the beginning of the token of one to six letters that stands one separator before i, or i.
+func wordBackwards(b []byte, i, floor int) int {
+	k := i - 1
+	if k <= floor || b[k] != ' ' && b[k] != '-' && b[k] != '.' && b[k] != '/' {
+		return i
+	}
+	p := k
+	for p > floor && class[b[p-1]] == isLetter && k-p < 7 {
+		p--
+	}
+	if n := k - p; n == 0 || n > 6 || alnumAt(b, p-1) {
+		return i
+	}
+	return p
+}
+
+func (x *index) try(c *chain, b []byte, start int, loose bool, only *selection, hit func(d int32, start, end int, v verdict)) {
+	if !opens(b, start, loose) {
+		return
+	}
+	c.read(b, start, loose)
+	for ends := c.ends & x.lens; ends != 0; ends &= ends - 1 {
+		n := bits.TrailingZeros64(ends)
+		x.judge(c, n, false, only, hit)
+	}
+}
+
+// judge tries the forms of length n on the first n characters of the chain. A whole cell may have separators anywhere.
+func (x *index) judge(c *chain, n int, whole bool, only *selection, hit func(d int32, start, end int, v verdict)) {
+	sep := c.sep & (1<<n - 1)
+	for _, o := range x.byLen[n] {
+		if only != nil && !only.has(o.d) || !o.f.fits(c) || !whole && (o.f.cell || !o.f.spaced(sep)) {
+			continue
+		}
+		v := plausible
+		if o.f.check != nil {
+			prefix := c.value
+			prefix.n, prefix.sep = n, sep
+			v = o.f.check(prefix)
+		}
+		if v != none {
+			hit(o.d, c.off[0], c.end(n), v)
+		}
+	}
+}
