@@ -212,7 +212,7 @@ func (c *container) walk(src format.Source, head []byte, dst io.Writer, edited f
 	v := visitor{visit: c.visit, pre: prefix{enc: c.at.Member}, edited: edited, dst: dst}
 	if c.routes != nil {
 		name := coffer.Location{Member: c.at.Member}.Names()[0]
-		if v.want = inside(c.refs, name, nested(f)); len(v.want.locations) == 0 {
+		if v.want = c.routes.inside(c.refs, name, nested(f)); len(v.want.locations) == 0 {
 			return false, nil
 		}
 	}

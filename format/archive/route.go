@@ -68,8 +68,11 @@ type ref struct {
 	want int
 	name string // as written
 	rest string // what remains of the first name behind the member's, when the name was only its beginning
-	at   coffer.Location
 }
+
+// maxFolders bounds how deep in folders an inner archive may lie whose path is written with "/". Names come from archives and
+// can consist of slashes.
+const maxFolders = 32
 
 // router finds the wanted locations that may lie in a member.
 type router struct {
@@ -84,16 +87,17 @@ func newRouter(want []coffer.Location) *router {
 	}
 	r := &router{want: want, refs: make(map[string][]ref, len(want))}
 	for i, l := range want {
-		first, at := strip(l)
 		if l.Member == "" {
 			continue
 		}
+		first, _ := strip(l)
 		key := normal(first)
-		r.refs[key] = append(r.refs[key], ref{want: i, name: first, at: at})
+		r.refs[key] = append(r.refs[key], ref{want: i, name: first})
 		// "inner.tar/a/b.csv" may be a/b.csv in the archive inner.tar.
-		for j := range len(key) {
-			if key[j] == '/' && j+1 < len(key) {
-				r.refs[key[:j]] = append(r.refs[key[:j]], ref{want: i, rest: key[j+1:], at: at})
+		for j, n := 0, 0; j+1 < len(key) && n < maxFolders; j++ {
+			if key[j] == '/' {
+				r.refs[key[:j]] = append(r.refs[key[:j]], ref{want: i, rest: key[j+1:]})
+				n++
 			}
 		}
 	}
@@ -135,9 +139,10 @@ func (r *router) candidates(name string, n int) []ref {
 
 // inside returns what is wanted from the member called name, given its candidates and whether it is an archive. The
 // locations are never nil, which would mean everything.
-func inside(refs []ref, name string, archive bool) wanted {
+func (r *router) inside(refs []ref, name string, archive bool) wanted {
 	w := wanted{locations: []coffer.Location{}}
 	for _, f := range refs {
+		_, at := strip(r.want[f.want])
 		alt := 0
 		if f.name != name {
 			alt = AltName
@@ -145,10 +150,10 @@ func inside(refs []ref, name string, archive bool) wanted {
 		switch {
 		case f.rest != "":
 			if archive {
-				w.add(f.at.In(f.rest), f.want, alt)
+				w.add(at.In(f.rest), f.want, alt)
 			}
-		case archive || f.at.Member == "":
-			w.add(f.at, f.want, alt)
+		case archive || at.Member == "":
+			w.add(at, f.want, alt)
 		}
 	}
 	return w

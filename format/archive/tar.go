@@ -580,3 +580,8 @@ func (h *tarHeader) resizePax(size int64) error {
 	h.raw = raw
 	return setSize(h.raw[h.pax:], int64(length), false)
 }
+
+// IsTar reports whether head begins with the header of a tar file, whatever its dialect, or with its end.
+func IsTar(head []byte) bool {
+	return len(head) >= tarBlock && (zeros(head[:tarBlock]) || checksumHolds(head))
+}
