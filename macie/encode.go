@@ -372,8 +372,10 @@ func (w form) time(t time.Time) string {
 		return ""
 	case w.result:
 		return t.UTC().Format(time.RFC3339)
+	case t.Nanosecond()%1e6 != 0:
+		return t.UTC().Format(time.RFC3339Nano)
 	}
-	return t.UTC().Format("2006-01-02T15:04:05.000999999Z07:00")
+	return t.UTC().Format("2006-01-02T15:04:05.000Z07:00")
 }
 
 func cipher(p coffer.Protection) *jsonCipher {

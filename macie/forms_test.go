@@ -18,7 +18,7 @@ import (
 )
 
 // same compares findings and names the members that differ.
-func same(t testing.TB, got, want coffer.Finding) {
+func same(t tb, got, want coffer.Finding) {
 	t.Helper()
 	g, w := reflect.ValueOf(got), reflect.ValueOf(want)
 	for i := range g.NumField() {

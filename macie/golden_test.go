@@ -13,8 +13,16 @@ import (
 	"coffer/macie"
 )
 
+// tb is what tests, benchmarks and properties have in common.
+type tb interface {
+	Helper()
+	Fatal(...any)
+	Fatalf(string, ...any)
+	Errorf(string, ...any)
+}
+
 // decode returns all documents of a stream, with their raw bytes kept.
-func decode(t testing.TB, in string) []macie.Document {
+func decode(t tb, in string) []macie.Document {
 	t.Helper()
 	var out []macie.Document
 	for d, err := range macie.Decode(context.Background(), strings.NewReader(in)) {
@@ -28,7 +36,7 @@ func decode(t testing.TB, in string) []macie.Document {
 }
 
 // one returns the finding of a stream that holds one.
-func one(t testing.TB, in string) coffer.Finding {
+func one(t tb, in string) coffer.Finding {
 	t.Helper()
 	docs := decode(t, in)
 	if len(docs) != 1 || docs[0].Finding == nil {
@@ -37,7 +45,7 @@ func one(t testing.TB, in string) coffer.Finding {
 	return *docs[0].Finding
 }
 
-func read(t testing.TB, name string) string {
+func read(t tb, name string) string {
 	t.Helper()
 	b, err := os.ReadFile("testdata/" + name)
 	if err != nil {

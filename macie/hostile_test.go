@@ -231,7 +231,7 @@ func TestClassification(t *testing.T) {
 }
 
 // check states what holds for every document, whatever it was made of.
-func check(t testing.TB, d macie.Document) {
+func check(t tb, d macie.Document) {
 	t.Helper()
 	if (d.Kind == macie.KindUnreadable) != (d.Err != nil) {
 		t.Errorf("kind %s with error %v", d.Kind, d.Err)

@@ -63,7 +63,7 @@ func TestSameVersion(t *testing.T) {
 }
 
 // merge reads result files for a finding and merges them.
-func merge(t testing.TB, f coffer.Finding, files ...string) (coffer.Finding, string) {
+func merge(t tb, f coffer.Finding, files ...string) (coffer.Finding, string) {
 	t.Helper()
 	rs := macie.NewResults(f.Object)
 	for _, in := range files {

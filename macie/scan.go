@@ -198,10 +198,9 @@ func (s *scanner) frames(visit func(frame) bool) (stopped bool) {
 			separator = array
 			continue
 		}
-		// A document beyond the limits is not read again for others inside it.
 		from := s.pos
-		if errors.Is(p.is, coffer.ErrLimit) {
-			from = s.i
+		if s.i-s.pos > MaxDocument {
+			from = s.i // what is too large is not read again for documents inside it
 		}
 		s.recover(from, indent)
 		separator, lenient = false, true
@@ -308,8 +307,9 @@ func (s *scanner) indent() []byte {
 	return bytes.Clone(line)
 }
 
-// recover gives up the value at pos and goes to the next line that looks like the beginning of a document: one indented as the
-// line of the broken document is, and continuing with a brace. From is where to begin to look.
+// recover gives up the value at pos and goes to the next line that looks like the beginning of a document: one that begins with
+// a brace, indented no deeper than the line of the broken document is. From is where to begin to look. No line is read
+// more than MaxDepth times: each time that one is read again, a document was left open before it.
 func (s *scanner) recover(from int, indent []byte) {
 	s.i = from
 	for {
@@ -332,10 +332,12 @@ func (s *scanner) recover(from int, indent []byte) {
 		for len(s.buf)-s.pos <= len(indent) && s.fill() {
 		}
 		rest := s.buf[s.pos:]
-		if len(rest) > len(indent) && bytes.HasPrefix(rest, indent) {
-			if c := rest[len(indent)]; c == '{' || c == '[' && len(indent) == 0 {
-				return
-			}
+		n := 0
+		for n < len(rest) && n < len(indent) && rest[n] == indent[n] {
+			n++
+		}
+		if n < len(rest) && (rest[n] == '{' || rest[n] == '[' && n == 0) {
+			return
 		}
 	}
 }
