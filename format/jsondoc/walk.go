@@ -42,7 +42,7 @@ type walker struct {
 	kind   kind
 	raw    []byte // the source of the region's text
 	rawAt  int64  // its offset in the source
-	reach  int64  // source offset up to which earlier windows of the region were edited
+	reach  int64  // source offset up to which earlier windows were edited
 	edited int64  // the same with this window
 
 	bad syntaxError
@@ -529,7 +529,6 @@ func (k *walker) junk() error {
 func (k *walker) stretch(shown bool) error {
 	r := &k.region
 	r.Off, r.Lead = 0, 0
-	k.edited = max(k.edited, k.tape.Base()+int64(k.p))
 	if shown {
 		k.describe()
 	}
@@ -696,7 +695,9 @@ func (k *walker) extent() (n int, last, escaped bool, err error) {
 		}
 		return n, true, false, nil
 	}
-	k.hold = k.p
+	if k.hold = k.p; k.region.Off == 0 {
+		k.hold-- // the quote, where the text begins if the string has no end
+	}
 	i := k.p
 	for {
 		i += plain(k.w[i:])
