@@ -222,31 +222,32 @@ func (d *number) Distinct() bool { return d.strong.lens != 0 }
 func (d *number) Find(t Text) []Match {
 	var buf [16]found
 	best := d.read(t.Text, buf[:0], false)
-	if !t.Cell {
-		if top(best) < plausible {
-			var more [16]found
-			if loose := d.read(t.Text, more[:0], true); top(loose) > top(best) {
-				best = loose
-			}
-		}
-		if d.weak {
-			best = d.nearest(t, best)
-		}
-		return publish(best)
-	}
 	// A cell may be the value as a whole, written with separators that running text could not be trusted to have.
-	if v := top(best); v < sure {
-		if w, ok := d.whole(&d.forms, t.Text); ok && (w.v > v || v == bad && w.v == bad) {
+	if v := top(best); t.Cell && v < sure {
+		if w, ok := d.whole(&d.forms, t.Text); ok && w.v >= max(v, bad) && (w.v > v || v == bad) {
 			best = append(buf[:0], w)
 		}
 	}
 	if top(best) < plausible {
-		var more [16]found
-		if loose := d.read(t.Text, more[:0], true); top(loose) > top(best) {
-			best = loose
-		}
+		best = d.loosely(t.Text, best)
+	}
+	if d.weak && !t.Cell {
+		best = d.nearest(t, best)
 	}
 	return publish(best)
+}
+
+// loosely adds what stands at loose boundaries and is no part of what has been found.
+func (d *number) loosely(b []byte, fs []found) []found {
+	var buf [16]found
+	n := len(fs)
+	for _, l := range d.read(b, buf[:0], true) {
+		if !slices.ContainsFunc(fs[:n], func(f found) bool { return f.start < l.end && l.start < f.end }) {
+			fs = append(fs, l)
+		}
+	}
+	slices.SortFunc(fs, func(a, b found) int { return a.start - b.start })
+	return fs
 }
 
 func top(fs []found) (v verdict) {

@@ -159,11 +159,11 @@ func checkRUT(v value) verdict {
 	return passes("0K987654321"[sum%11] == v.b[v.n-1])
 }
 
-// checkCUIT: modulo 11 (AFIP). The first two digits say whether it is a person or an organisation.
+// checkCUIT: modulo 11, with 9 where it would be 10 (AFIP). The first two digits say whether it is a person or an organisation.
 func checkCUIT(kinds string) check {
 	return func(v value) verdict {
 		b := v.b[:11]
-		if "01987654321"[weighted(b, 5, 4, 3, 2, 7, 6, 5, 4, 3, 2)%11] != b[10] {
+		if "09987654321"[weighted(b, 5, 4, 3, 2, 7, 6, 5, 4, 3, 2)%11] != b[10] {
 			return bad
 		}
 		for i := 0; i < len(kinds); i += 2 {
@@ -479,6 +479,14 @@ func checkSomeDigits(v value) verdict {
 		}
 	}
 	if n < 3 {
+		return none
+	}
+	return plausible
+}
+
+// checkSeparated is for forms that would be anything without their separators.
+func checkSeparated(v value) verdict {
+	if v.sep == 0 {
 		return none
 	}
 	return plausible
