@@ -100,7 +100,7 @@ func (l *Log) VerifierKey() string { return l.sequencer.key.public }
 // Checkpoint returns the log's current signed checkpoint as it stands in the folder, for somebody else to keep; an error wrapping
 // [coffer.ErrNotFound] while there is none.
 func (l *Log) Checkpoint() ([]byte, error) {
-	b, err := readBounded(os.DirFS(l.sequencer.files.dir), checkpointFile, maxCheckpoint)
+	b, err := readBounded(l.sequencer.files.read, checkpointFile, maxCheckpoint)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("checkpoint: %w", coffer.ErrNotFound)
 	}

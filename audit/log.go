@@ -530,11 +530,15 @@ func (l *Log) Close() error {
 	for batch := l.take(); len(batch) > 0; batch = l.take() {
 		l.commit(ctx, batch)
 	}
+	if l.chain.registered && !l.doubt {
+		// Whoever sequences the chain to its fence takes the writer from the list of live writers. If the fence cannot be put
+		// there, the chain is ended as an idle one.
+		if ferr := l.call(ctx, []store.Op{fenceOp(Ref{l.chain.writer, l.chain.seq + 1})}); ferr != nil && !definite(ferr) && err == nil {
+			err = ferr
+		}
+	}
 	if serr := l.sequencer.sequence(ctx, true); err == nil {
 		err = serr
-	}
-	if err == nil && !l.doubt && l.chain.registered {
-		err = l.sequencer.retire(ctx, l.chain)
 	}
 	if err != nil {
 		return fmt.Errorf("closing the audit log: %w", err)

@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"iter"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -56,7 +55,7 @@ func (f Filter) Match(e *Entry) bool {
 // sequenced just then can come twice, with and without its Index. Reading needs [access.AuditRead], which the caller checks.
 func (l *Log) Entries(ctx context.Context, f Filter) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		dir := os.DirFS(l.sequencer.files.dir)
+		dir := l.sequencer.files.read
 		size := int64(0)
 		msg, err := readBounded(dir, checkpointFile, maxCheckpoint)
 		if err == nil {

@@ -9,8 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -237,7 +235,7 @@ func (s *sequencer) publish(ctx context.Context, version string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.files.put(filepath.Join(s.files.dir, checkpointFile), cp); err != nil {
+	if err := s.files.put(checkpointFile, cp); err != nil {
 		return fmt.Errorf("writing the checkpoint: %w", err)
 	}
 	s.files.prune(s.edge.full)
@@ -250,7 +248,7 @@ func (s *sequencer) anchorAll() error {
 	if s.edge.size == 0 || s.anchored == s.edge.size+1 {
 		return nil
 	}
-	cp, err := readBounded(os.DirFS(s.files.dir), checkpointFile, maxCheckpoint)
+	cp, err := readBounded(s.files.read, checkpointFile, maxCheckpoint)
 	if err != nil {
 		return fmt.Errorf("reading the checkpoint: %w", err)
 	}
@@ -269,7 +267,7 @@ func (s *sequencer) anchorAll() error {
 // catchUp brings the files to where the head is: a process may have died between the two. It checks what it finds, and leaves
 // s.edge at the head's size.
 func (s *sequencer) catchUp(ctx context.Context, h head, version string) (head, string, error) {
-	dir := os.DirFS(s.files.dir)
+	dir := s.files.read
 	var cp Checkpoint
 	msg, err := readBounded(dir, checkpointFile, maxCheckpoint)
 	switch {
@@ -501,25 +499,4 @@ func headOp(h head, expect string) (store.Op, error) {
 		return store.Op{}, fmt.Errorf("head of the audit log: %w", err)
 	}
 	return store.Op{Verb: store.Put, Item: store.Item{Key: headKey, Value: b, Version: rand.Text()}, Expect: expect}, nil
-}
-
-// retire ends a chain that is sequenced to its end.
-func (s *sequencer) retire(ctx context.Context, c chain) error {
-	it, err := s.db.Get(ctx, store.Key{Part: partLive, Sort: c.writer})
-	if errors.Is(err, coffer.ErrNotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	var cur cursor
-	if json.Unmarshal(it.Value, &cur) != nil || cur.Seq != c.seq {
-		return nil // another process is at it
-	}
-	err = s.db.Apply(ctx, fenceOp(Ref{c.writer, c.seq + 1}),
-		store.Op{Verb: store.Delete, Item: store.Item{Key: it.Key}, Expect: it.Version})
-	if errors.Is(err, coffer.ErrConflict) {
-		return nil
-	}
-	return err
 }

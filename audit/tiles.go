@@ -171,16 +171,18 @@ func (e *edge) root() tlog.Hash {
 
 // files is the folder of the log.
 type files struct {
-	dir string
-	// put writes one file durably and atomically.
-	put func(path string, data []byte) error
+	dir  string
+	read fs.FS
+	// put writes one file, named by its path in the folder, durably and atomically.
+	put func(name string, data []byte) error
 }
 
 func openFiles(dir string) (*files, error) {
 	if err := durable.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	return &files{dir: dir, put: func(path string, data []byte) error {
+	return &files{dir: dir, read: os.DirFS(dir), put: func(name string, data []byte) error {
+		path := filepath.Join(dir, filepath.FromSlash(name))
 		if err := durable.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			return err
 		}
@@ -191,7 +193,7 @@ func openFiles(dir string) (*files, error) {
 // write writes the files of an edge.
 func (f *files) write(ws []write) error {
 	for _, w := range ws {
-		if err := f.put(filepath.Join(f.dir, filepath.FromSlash(w.path)), w.data); err != nil {
+		if err := f.put(w.path, w.data); err != nil {
 			return fmt.Errorf("writing the audit log's tiles: %w", err)
 		}
 	}
