@@ -366,6 +366,9 @@ func fail(what string, err error) error {
 	}
 	var errno syscall.Errno
 	if !errors.As(err, &errno) {
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s: %w", what, coffer.ErrNotFound)
+		}
 		var pe *fs.PathError
 		var le *os.LinkError
 		switch {

@@ -87,7 +87,7 @@ func (in *intent) done() error {
 	return err
 }
 
-// drop lets go of the intent and leaves it to Sweep.
+// drop lets go of the intent and leaves it, if it is not done, to Sweep. Calling it again is harmless.
 func (in *intent) drop() {
 	in.file.Close()
 	in.root.Close()

@@ -44,14 +44,13 @@ func (d *Dir) swap(r *os.Root, a, b string) error {
 		return err
 	}
 	d.step("moved away")
-	switch err := r.Link(a, b); {
+	switch err := moveNew(r, a, b); {
 	case errors.Is(err, fs.ErrExist):
 		return errTaken
 	case err != nil:
 		return errors.Join(err, moveNew(r, third, b))
 	}
 	d.step("linked")
-	// Replaces a, whose file has the name b now.
 	return r.Rename(third, a)
 }
 
@@ -62,6 +61,14 @@ var errTaken = errors.New("name was taken")
 
 // moveNew renames a to b unless b exists, which is an error that is fs.ErrExist.
 func moveNew(r *os.Root, a, b string) error {
+	if s, err := lstat(r, a); err == nil && s.mode.IsDir() {
+		// A folder has no second name, but renaming one replaces nothing but an empty folder.
+		err := r.Rename(a, b)
+		if errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ENOTEMPTY) {
+			return fs.ErrExist
+		}
+		return err
+	}
 	if err := r.Link(a, b); err != nil {
 		return err
 	}
@@ -128,8 +135,7 @@ func (d *Dir) remove(p *place, hidden string, out ident, held *os.File, same fun
 // putBack gives a foreign file under a hidden name the name of the object, or if that is taken one beside it.
 func (p *place) putBack(hidden string) error {
 	r := p.parent()
-	s, err := lstat(r, hidden)
-	if errors.Is(err, fs.ErrNotExist) {
+	if _, err := r.Lstat(hidden); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	} else if err != nil {
 		return err
@@ -138,13 +144,6 @@ func (p *place) putBack(hidden string) error {
 	name := p.base
 	if len(name)+len(id) > maxName {
 		name = "object"
-	}
-	if s.mode.IsDir() {
-		// Folders have no second name. Rename replaces nothing but an empty folder.
-		if err := r.Rename(hidden, p.base); err == nil {
-			return nil
-		}
-		return r.Rename(hidden, name+id)
 	}
 	if err := moveNew(r, hidden, p.base); !errors.Is(err, fs.ErrExist) {
 		return err

@@ -708,6 +708,7 @@ func (d *Dir) deleteCurrent(ctx context.Context, c *chain, o coffer.Object) (gon
 	if err != nil {
 		return gone, err
 	}
+	defer in.drop()
 	if err := in.add(announcement{Out: &out}); err != nil {
 		return gone, errors.Join(err, in.done())
 	}
@@ -716,21 +717,17 @@ func (d *Dir) deleteCurrent(ctx context.Context, c *chain, o coffer.Object) (gon
 		if _, lerr := c.place.parent().Lstat(in.hidden()); errors.Is(lerr, fs.ErrNotExist) {
 			return gone, errors.Join(err, in.done())
 		}
-		in.drop()
 		return gone, err
 	}
 	done = true
 	p := c.place
 	if err := syncDir(p.parent()); err != nil {
-		in.drop()
 		return gone, err
 	}
-	err = p.parent().Remove(in.hidden())
-	if err == nil {
-		err = syncDir(p.parent())
+	if err := p.parent().Remove(in.hidden()); err != nil {
+		return gone, err
 	}
-	if err != nil {
-		in.drop()
+	if err := syncDir(p.parent()); err != nil {
 		return gone, err
 	}
 	p.prune()
