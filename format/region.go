@@ -18,17 +18,30 @@ func Cut(text []byte) (commit, next int) {
 	return commit, RuneCut(text, max(0, commit-Context))
 }
 
-// RuneCut returns the largest offset up to n at which text can be cut without splitting a valid UTF-8 sequence.
+// RuneCut returns the largest offset up to n at which text can be cut without splitting a UTF-8 sequence, or a surrogate in the
+// three bytes of generalised UTF-8, be it complete or cut off by the end of text.
 func RuneCut(text []byte, n int) int {
 	for i := n - 1; i >= 0 && i >= n-(utf8.UTFMax-1); i-- {
-		if !utf8.RuneStart(text[i]) {
+		size := 1
+		switch c := text[i]; {
+		case !utf8.RuneStart(c):
 			continue
+		case c >= 0xf0:
+			size = 4
+		case c >= 0xe0:
+			size = 3
+		case c >= 0xc0:
+			size = 2
 		}
-		// At the end of text the rest of the sequence may simply not be there yet.
-		if _, size := utf8.DecodeRune(text[i:]); i+size > n || !utf8.FullRune(text[i:]) {
-			return i
+		if i+size <= n {
+			return n
 		}
-		break
+		for _, c := range text[n:min(i+size, len(text))] {
+			if utf8.RuneStart(c) {
+				return n
+			}
+		}
+		return i
 	}
 	return n
 }

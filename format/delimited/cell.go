@@ -254,7 +254,7 @@ func (w *walker) splice(edits []format.Edit) ([]format.Span, error) {
 	}
 	requote := w.requote(edits)
 	switch {
-	case c.danger && (requote || c.close >= 0 || touchQuotes(r.Text, edits)):
+	case c.danger && (requote || c.close >= 0 || slices.ContainsFunc(edits, func(e format.Edit) bool { return touchesQuote(r.Text, e, 0) })):
 		return nil, fmt.Errorf("edit in cell R%dC%d would close an unterminated quote before it: %w", w.row, w.column, coffer.ErrUnsupported)
 	case requote && !c.whole:
 		return nil, fmt.Errorf("cell R%dC%d is too long to be put in quotes: %w", w.row, w.column, coffer.ErrUnsupported)
@@ -309,7 +309,7 @@ func (w *walker) requote(edits []format.Edit) bool {
 		if e.Start <= head && e.End > head && !fixed {
 			head = e.End
 		}
-		if opens && bytes.IndexByte(text[e.Start:e.End], '"') >= 0 {
+		if opens && touchesQuote(text, e, 1) {
 			return true
 		}
 	}
@@ -332,13 +332,11 @@ func (w *walker) special(b []byte) bool {
 	return false
 }
 
-func touchQuotes(text []byte, edits []format.Edit) bool {
-	for _, e := range edits {
-		if bytes.IndexByte(e.New, '"') >= 0 || bytes.IndexByte(text[e.Start:e.End], '"') >= 0 {
-			return true
-		}
-	}
-	return false
+// touchesQuote reports whether e writes or removes a quote of text[from:] or changes what stands beside one: two in a row and
+// one alone mean different things.
+func touchesQuote(text []byte, e format.Edit, from int) bool {
+	from, to := max(from, e.Start-1), min(len(text), e.End+1)
+	return bytes.IndexByte(e.New, '"') >= 0 || from < to && bytes.IndexByte(text[from:to], '"') >= 0
 }
 
 func double(b []byte) []byte {

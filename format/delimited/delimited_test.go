@@ -49,7 +49,7 @@ func documents() []formattest.Document {
 		Values: []string{marker},
 	})
 	var b strings.Builder
-	for i := 0; b.Len() < 2<<20; i++ {
+	for i := 0; b.Len() < 400<<10; i++ {
 		fmt.Fprintf(&b, "%d,\"cell, %d\",plain,\"with \"\"quotes\"\"\nand a break\",%s\r\n", i, i, marker)
 	}
 	return append(docs, formattest.Document{Name: "many rows", Bytes: []byte("no,a,b,c,d\r\n" + b.String()), Values: []string{marker}})

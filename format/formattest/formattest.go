@@ -330,13 +330,20 @@ func edit(seed uint64) func(*format.Region) []format.Edit {
 				end = start
 			}
 			es = append(es, format.Edit{Start: start, End: end, New: replacements[rnd.IntN(len(replacements))]})
-			if end == start {
-				end++
-			}
 			pos = end
+			if end == start {
+				pos = after(r.Text, end)
+			}
 		}
 		return es
 	}
+}
+
+// after returns the offset behind the character at i.
+func after(text []byte, i int) int {
+	for i++; i < len(text) && !utf8.RuneStart(text[i]); i++ {
+	}
+	return i
 }
 
 func apply(doc []byte, spans []format.Span, path string) ([]byte, error) {
@@ -490,8 +497,7 @@ func wanted(t testing.TB, h Harness, doc []byte, plain []Seen, seed uint64) {
 		}
 		for range n {
 			a := format.RuneCut(r.Text, rnd.IntN(len(r.Text)))
-			_, size := utf8.DecodeRune(r.Text[a:])
-			b := a + size
+			b := after(r.Text, a)
 			if s.Whole {
 				a, b = 0, len(r.Text)
 			}
