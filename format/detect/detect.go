@@ -232,7 +232,7 @@ func (d *number) Find(t Text) []Match {
 		best = d.loosely(t.Text, best)
 	}
 	if d.weak && !t.Cell {
-		best = d.nearest(t, best)
+		best = nearest(t, best, d.words)
 	}
 	return publish(best)
 }
@@ -277,14 +277,22 @@ func (d *number) whole(x *index, b []byte) (best found, ok bool) {
 	return best, ok
 }
 
-// nearest drops the matches without a keyword near if there are others.
-func (d *number) nearest(t Text, fs []found) []found {
-	if len(fs) < 2 || d.words.in(t.Name) {
+// nearest is for types that many a number looks like. It drops the matches that have no keyword near if there are others; a keyword
+// counts for the matches next to it alone.
+func nearest(t Text, fs []found, words keywords) []found {
+	if len(fs) < 2 || words.in(t.Name) {
 		return fs
 	}
 	var kept []found
-	for _, f := range fs {
-		if d.words.near(t, f.start, f.end) {
+	for i, f := range fs {
+		from, to := 0, len(t.Text)
+		if i > 0 {
+			from = fs[i-1].end
+		}
+		if i+1 < len(fs) {
+			to = fs[i+1].start
+		}
+		if words.near(Text{Text: t.Text[from:to]}, f.start-from, f.end-from) {
 			kept = append(kept, f)
 		}
 	}

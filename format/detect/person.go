@@ -261,7 +261,8 @@ func isGiven(b []byte) bool {
 
 // findNames finds two or more words of a name in a row. sure: one of them is a well-known given name.
 func findNames(b []byte) (fs []found) {
-	start, end, capitals, given := -1, 0, 0, false
+	// cursor is where the words so far end, end where the last of them that counts does: a name does not end in "de la".
+	start, end, cursor, capitals, given := -1, 0, 0, 0, false
 	flush := func() {
 		if start >= 0 && capitals >= 2 {
 			v := plausible
@@ -276,10 +277,10 @@ func findNames(b []byte) (fs []found) {
 		r, n := utf8.DecodeRune(b[i:])
 		if !unicode.IsLetter(r) {
 			// One space joins words, as a full stop and a space do after an initial. Everything else ends a name.
-			if !(r == ' ' && start >= 0 && i == end || r == '.' && start >= 0 && i == end && initialBefore(b, i)) {
+			if !(start >= 0 && i == cursor && (r == ' ' || r == '.' && initialBefore(b, i))) {
 				flush()
 			} else if r == '.' {
-				end = i + 1
+				end, cursor = i+1, i+1
 			}
 			i += n
 			continue
@@ -298,11 +299,11 @@ func findNames(b []byte) (fs []found) {
 		case !latin || wordAt(b, e) || i > 0 && (digitAt(b, i-1) || b[i-1] == '_' || b[i-1] == '@' || b[i-1] == '/'):
 			flush()
 		case unicode.IsUpper(r) && !stopWord(w):
-			if start < 0 || i != end+1 {
+			if start < 0 || i != cursor+1 {
 				flush()
 				start = i
 			}
-			end = e
+			end, cursor = e, e
 			if utf8.RuneCount(w) > 1 {
 				capitals++
 				given = given || isGiven(w)
@@ -310,8 +311,8 @@ func findNames(b []byte) (fs []found) {
 			if capitals == 5 {
 				flush()
 			}
-		case start >= 0 && i == end+1 && particle(w) && e+1 < len(b) && b[e] == ' ' && upperAt(b, e+1):
-			end = e
+		case start >= 0 && i == cursor+1 && particle(w):
+			cursor = e
 		default:
 			flush()
 		}

@@ -22,7 +22,7 @@ var ident = [...]struct {
 	{"GERMANY_BANK_ACCOUNT_NUMBER", "=9{6,10}", nil, false},
 	{"ITALY_BANK_ACCOUNT_NUMBER", "~A9{10,10}X{12,12}", checkCIN, true},
 	{"SPAIN_BANK_ACCOUNT_NUMBER", "~9{20,20}", checkCCC, true},
-	{"UK_BANK_ACCOUNT_NUMBER", "99-99-99-99999999|AAAA-99-99-99-99999999|=9{8,8}", nil, false},
+	{"UK_BANK_ACCOUNT_NUMBER", "99-99-99-99999999|AAAA99-99-99-99999999|=9{8,8}", nil, false},
 
 	// Health.
 	{"US_DRUG_ENFORCEMENT_AGENCY_NUMBER", "AX-9{7,7}", checkDEA, true},

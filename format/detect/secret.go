@@ -496,17 +496,8 @@ func findSecurityCodes(t Text, w keywords) (fs []found) {
 		}
 		i = e
 	}
-	if len(fs) > 1 && !t.Cell {
-		near := rule{words: w}
-		var kept []found
-		for _, f := range fs {
-			if near.words.near(t, f.start, f.end) {
-				kept = append(kept, f)
-			}
-		}
-		if kept != nil {
-			return kept
-		}
+	if !t.Cell {
+		fs = nearest(t, fs, w)
 	}
 	return fs
 }
