@@ -2,8 +2,11 @@ package store_test
 
 import (
 	"bytes"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"testing"
 
 	"coffer"
@@ -118,5 +121,41 @@ func TestSealedGoesOn(t *testing.T) {
 		if n != 10 {
 			t.Errorf("%s yielded %d items", name, n)
 		}
+	}
+}
+
+// TestSealedVectors opens the values of the golden vectors, which a script made from docs/format-seal.md.
+func TestSealedVectors(t *testing.T) {
+	b, err := os.ReadFile("../envelope/testdata/vectors.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var v struct {
+		Store struct {
+			Key    string
+			Values []struct{ Part, Sort, Version, Value, Sealed string }
+		}
+	}
+	if err := json.Unmarshal(b, &v); err != nil {
+		t.Fatal(err)
+	}
+	unhex := func(s string) []byte {
+		b, err := hex.DecodeString(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	under := new(mem.DB)
+	db := store.Sealed(under, unhex(v.Store.Key))
+	for i, c := range v.Store.Values {
+		k := store.Key{Part: string(unhex(c.Part)), Sort: string(unhex(c.Sort))}
+		put(t, under, store.Item{Key: k, Version: c.Version, Value: unhex(c.Sealed)})
+		if it, err := db.Get(t.Context(), k); err != nil || !bytes.Equal(it.Value, unhex(c.Value)) {
+			t.Errorf("value %d: %v", i, err)
+		}
+	}
+	if len(v.Store.Values) == 0 {
+		t.Error("no vectors")
 	}
 }

@@ -11,8 +11,8 @@
 // Retries: none beyond waiting up to 10 seconds for another process's lock; then coffer.ErrUnavailable. So are a full disk, a
 // read-only file, and I/O errors. A damaged file gives coffer.ErrCorrupt.
 //
-// Deleted bytes: pages are overwritten with zeros (secure_delete), and [DB.Scrub] empties the write-ahead log, which holds
-// older states until then.
+// Deleted bytes: SQLite overwrites them with zeros (secure_delete), apart from stale copies that it leaves in the unused part of
+// a page when it moves items between pages, and the older states in the write-ahead log. [DB.Scrub] removes both.
 //
 // Trust: none, see package store. The file has mode 0600; beside it stand PATH-wal and PATH-shm while it is open. It must be
 // on a local file system: SQLite's locks and shared memory do not work over a network.
@@ -216,7 +216,14 @@ func connect(path string, n int, more string) (*sql.DB, error) {
 
 // prepareFile looks what the file is and makes an empty one a store. Several processes may do so at once.
 func prepareFile(ctx context.Context, c *sql.Conn) error {
+	// In one transaction: another process may be making the file a store between two of look's questions.
+	if _, err := c.ExecContext(ctx, "BEGIN"); err != nil {
+		return err
+	}
 	fresh, err := look(ctx, c)
+	if _, rerr := c.ExecContext(ctx, "ROLLBACK"); err == nil {
+		err = rerr
+	}
 	if err != nil {
 		return err
 	}
@@ -314,6 +321,12 @@ func (db *DB) Close() error {
 
 func (db *DB) closeConnections() error {
 	var errs []error
+	// The statements first: SQLite keeps a connection alive as long as it has one.
+	for _, s := range []*sql.Stmt{db.get, db.forward, db.forwardTo, db.reverse, db.reverseTo, db.scan, db.version, db.put, db.del} {
+		if s != nil {
+			errs = append(errs, s.Close())
+		}
+	}
 	if db.read != nil {
 		errs = append(errs, db.read.Close())
 	}
@@ -471,10 +484,9 @@ func (db *DB) Scan(ctx context.Context, shard, of int) iter.Seq2[store.Item, err
 	}
 }
 
-// request is one call that the writer carries out.
+// request is one Apply that the writer carries out.
 type request struct {
 	ops   []store.Op
-	scrub bool
 	taken atomic.Bool // by the writer, or by a caller who gave up: whoever sets it first
 	err   error
 	done  chan struct{}
@@ -486,18 +498,10 @@ func (db *DB) Apply(ctx context.Context, ops ...store.Op) error {
 	if err := store.Validate(ops); err != nil {
 		return err
 	}
-	return db.submit(ctx, &request{ops: ops, done: make(chan struct{})})
-}
-
-// Scrub implements [store.Scrubber]: it moves the write-ahead log into the table and truncates it.
-func (db *DB) Scrub(ctx context.Context) error {
-	return db.submit(ctx, &request{scrub: true, done: make(chan struct{})})
-}
-
-func (db *DB) submit(ctx context.Context, r *request) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	r := &request{ops: ops, done: make(chan struct{})}
 	db.mu.RLock()
 	if db.closed {
 		db.mu.RUnlock()
@@ -527,15 +531,10 @@ func (db *DB) run() {
 		for r != nil {
 			var next *request
 			if r.taken.CompareAndSwap(false, true) {
-				if r.scrub {
-					r.err = db.truncate()
-					close(r.done)
-				} else {
-					batch = append(batch, r)
-					ops += len(r.ops)
-					for _, op := range r.ops {
-						size += len(op.Item.Value)
-					}
+				batch = append(batch, r)
+				ops += len(r.ops)
+				for _, op := range r.ops {
+					size += len(op.Item.Value)
 				}
 			}
 			if ops < batchOps && size < batchBytes {
@@ -647,35 +646,6 @@ func (db *DB) perform(r *request) error {
 		if err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// truncate empties the write-ahead log and makes that durable.
-func (db *DB) truncate() error {
-	// SQLite waits for the readers and writers of other processes as long as busy_timeout says.
-	var busy, frames, moved int
-	err := db.write.QueryRowContext(context.Background(), "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &frames, &moved)
-	if err != nil {
-		return fmt.Errorf("scrub: %w", classify(err))
-	}
-	if busy != 0 {
-		return fmt.Errorf("scrub: another process is reading or writing: %w", coffer.ErrUnavailable)
-	}
-	// SQLite does not sync the truncation. This file carries no locks, so closing it loses none.
-	f, err := os.OpenFile(db.path+"-wal", os.O_RDWR, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("scrub: %w: %w", err, coffer.ErrUnavailable)
-	}
-	err = f.Sync()
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return fmt.Errorf("scrub: %w: %w", err, coffer.ErrUnavailable)
 	}
 	return nil
 }
