@@ -253,3 +253,21 @@ func ParentPath(path string) string {
 	p.Steps = p.Steps[:len(p.Steps)-1]
 	return p.String()
 }
+
+// AnyIndex replaces the array indexes in a rendered path by "*", so that the same field of all elements compares equal.
+func AnyIndex(path string) string {
+	if !strings.Contains(path, "[") {
+		return path
+	}
+	var b strings.Builder
+	for i := 0; i < len(path); i++ {
+		b.WriteByte(path[i])
+		if path[i] == '[' && i+1 < len(path) && '0' <= path[i+1] && path[i+1] <= '9' {
+			for i+1 < len(path) && '0' <= path[i+1] && path[i+1] <= '9' {
+				i++
+			}
+			b.WriteByte('*')
+		}
+	}
+	return b.String()
+}

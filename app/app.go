@@ -1,0 +1,446 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"coffer"
+	"coffer/access"
+	"coffer/audit"
+	"coffer/envelope"
+	"coffer/envelope/keyfile"
+	"coffer/format/detect"
+	"coffer/internal/durable"
+	"coffer/object"
+	"coffer/object/dir"
+	"coffer/pipeline"
+	"coffer/remedy"
+	"coffer/store"
+	"coffer/store/sqlite"
+	"coffer/triage"
+	"coffer/vault"
+)
+
+// HomeFormat is the format of the home that this program reads and writes.
+const HomeFormat = 1
+
+// Options say where the home is and override its configuration. Empty members mean the configuration's, then the default.
+type Options struct {
+	Home      string
+	Objects   string
+	Originals string
+	Keys      string
+	Store     string
+	Now       func() time.Time
+	Logger    *slog.Logger
+}
+
+// App is the whole program, built. Close it.
+type App struct {
+	Home      string
+	Config    Config
+	Objects   object.Store
+	Originals object.Store
+	// Dir is Objects when it is a folder, for what only a folder can do.
+	Dir       *dir.Dir
+	DB        store.DB // data table, values sealed
+	Headers   store.DB // key table
+	Keys      envelope.Keys
+	Log       *audit.Log
+	Guard     *audit.Guard
+	Policy    *access.Policy
+	Detectors *detect.Set
+	Records   triage.Records
+	Desk      *triage.Desk
+	Vault     *vault.Vault
+	Pipeline  *pipeline.Pipeline
+	Remedy    *remedy.Remedy
+	Now       func() time.Time
+
+	keyPath string
+	pass    []byte
+	opener  *envelope.Opener
+	macs    sync.Map // label -> *envelope.MAC
+	closers []func() error
+}
+
+// DefaultHome is the platform's data folder for Coffer.
+func DefaultHome() (string, error) {
+	if h := os.Getenv("COFFER_HOME"); h != "" {
+		return filepath.Abs(h)
+	}
+	var base string
+	switch runtime.GOOS {
+	case "windows":
+		base = os.Getenv("LOCALAPPDATA")
+	case "darwin":
+		if h, err := os.UserHomeDir(); err == nil {
+			base = filepath.Join(h, "Library", "Application Support")
+		}
+	default:
+		if base = os.Getenv("XDG_DATA_HOME"); base == "" {
+			if h, err := os.UserHomeDir(); err == nil {
+				base = filepath.Join(h, ".local", "share")
+			}
+		}
+	}
+	if base == "" {
+		return "", fmt.Errorf("no data folder is known on this machine; give --home DIR or set COFFER_HOME: %w", coffer.ErrInvalid)
+	}
+	return filepath.Join(base, "coffer"), nil
+}
+
+// Open opens the home and makes it on first use, mode 0700. A home of a newer format is refused.
+func Open(ctx context.Context, opt Options) (_ *App, err error) {
+	a := &App{Now: opt.Now}
+	if a.Now == nil {
+		a.Now = time.Now
+	}
+	defer func() {
+		if err != nil {
+			_ = a.Close()
+		}
+	}()
+	if a.Home = opt.Home; a.Home == "" {
+		if a.Home, err = DefaultHome(); err != nil {
+			return nil, err
+		}
+	}
+	if a.Home, err = filepath.Abs(a.Home); err != nil {
+		return nil, err
+	}
+	if err := makeHome(a.Home); err != nil {
+		return nil, fmt.Errorf("home %s: %w", a.Home, err)
+	}
+	if a.Config, err = ReadConfig(a.Home); err != nil {
+		return nil, err
+	}
+	custom, err := a.Config.custom(a.Home)
+	if err != nil {
+		return nil, err
+	}
+	if a.Detectors, err = detect.NewSet(custom); err != nil {
+		return nil, err
+	}
+	if err := a.openStores(opt); err != nil {
+		return nil, err
+	}
+	if err := a.openKeys(ctx, opt); err != nil {
+		return nil, err
+	}
+	if err := a.openLog(ctx, opt); err != nil {
+		return nil, err
+	}
+	return a, a.build()
+}
+
+// makeHome makes a new home, or checks that an old one is of a format that this program knows.
+func makeHome(home string) error {
+	if err := durable.MkdirAll(home, 0o700); err != nil {
+		return fmt.Errorf("%w: %w", coffer.ErrUnavailable, err)
+	}
+	mark := filepath.Join(home, "format")
+	b, err := os.ReadFile(mark)
+	if errors.Is(err, fs.ErrNotExist) {
+		entries, err := os.ReadDir(home)
+		if err != nil {
+			return fmt.Errorf("%w: %w", coffer.ErrUnavailable, err)
+		}
+		for _, e := range entries {
+			if n := e.Name(); n != "config.yaml" && n != "objects" && n != "policies" && n != "format" && !strings.HasPrefix(n, ".") {
+				return fmt.Errorf("the folder holds other things (%q); choose an empty one: %w", n, coffer.ErrInvalid)
+			}
+		}
+		err = durable.Create(mark, []byte(strconv.Itoa(HomeFormat)+"\n"), 0o600)
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("%w: %w", coffer.ErrUnavailable, err)
+		}
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", coffer.ErrUnavailable, err)
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	switch {
+	case err != nil || n < 1:
+		return fmt.Errorf("the file %q holds no format number: %w", "format", coffer.ErrCorrupt)
+	case n > HomeFormat:
+		return fmt.Errorf("made by a newer Coffer (format %d, this one knows %d); upgrade: %w", n, HomeFormat, coffer.ErrUnsupported)
+	}
+	return nil
+}
+
+func choose(flag, config, deflt string) string {
+	if flag != "" {
+		return flag
+	}
+	if config != "" {
+		return config
+	}
+	return deflt
+}
+
+func (a *App) openStores(opt Options) error {
+	_, path, err := splitSpec("objects", choose(opt.Objects, a.Config.Objects, "dir:objects"), "")
+	if err != nil {
+		return err
+	}
+	if a.Dir, err = openDir(under(a.Home, path)); err != nil {
+		return err
+	}
+	a.Objects = a.Dir
+	a.closers = append(a.closers, a.Dir.Close)
+	_, path, err = splitSpec("originals", choose(opt.Originals, a.Config.Originals, "dir:originals"), "")
+	if err != nil {
+		return err
+	}
+	kept, err := openDir(under(a.Home, path))
+	if err != nil {
+		return err
+	}
+	a.Originals = kept
+	a.closers = append(a.closers, kept.Close)
+	if err := kept.CreateBucket(context.Background(), remedy.OriginalsBucket); err != nil {
+		return err
+	}
+	_, path, err = splitSpec("store", choose(opt.Store, a.Config.Store, "sqlite:store"), "")
+	if err != nil {
+		return err
+	}
+	path = under(a.Home, path)
+	if err := durable.MkdirAll(path, 0o700); err != nil {
+		return fmt.Errorf("store: %w: %w", coffer.ErrUnavailable, err)
+	}
+	// The key table is a file of its own, so that a backup of the data can leave it out.
+	for _, f := range []struct {
+		name string
+		to   *store.DB
+	}{{"data.db", &a.DB}, {"keys.db", &a.Headers}} {
+		db, err := sqlite.Open(filepath.Join(path, f.name))
+		if err != nil {
+			return err
+		}
+		*f.to = db
+		a.closers = append(a.closers, db.Close)
+	}
+	return nil
+}
+
+func openDir(path string) (*dir.Dir, error) {
+	if err := durable.MkdirAll(path, 0o700); err != nil {
+		return nil, fmt.Errorf("folder %s: %w: %w", path, coffer.ErrUnavailable, err)
+	}
+	return dir.Open(path)
+}
+
+func (a *App) openKeys(ctx context.Context, opt Options) error {
+	_, path, err := splitSpec("keys", choose(opt.Keys, a.Config.Keys, "keyfile:keys/ring"), "")
+	if err != nil {
+		return err
+	}
+	a.keyPath = under(a.Home, path)
+	if err := durable.MkdirAll(filepath.Dir(a.keyPath), 0o700); err != nil {
+		return fmt.Errorf("keys: %w: %w", coffer.ErrUnavailable, err)
+	}
+	if a.Config.Passphrase != "" {
+		b, err := os.ReadFile(under(a.Home, a.Config.Passphrase))
+		if err != nil {
+			return fmt.Errorf("passphrase file: %w: %w", coffer.ErrUnavailable, err)
+		}
+		a.pass, _, _ = bytes.Cut(b, []byte("\n"))
+	} else if p := os.Getenv("COFFER_PASSPHRASE"); p != "" {
+		a.pass = []byte(p)
+	}
+	ring, err := keyfile.OpenOrCreate(a.keyPath, a.pass)
+	if err != nil {
+		return err
+	}
+	a.Keys = ring
+	return a.openHomeKey(ctx)
+}
+
+var homeKey = store.Key{Part: "HOME", Sort: "key"}
+
+// openHomeKey opens the message from which the installation's own keys come: those that seal the store's values and that
+// make fingerprints, tokens and opaque ids. It is made on first use; whoever is second uses the first one's.
+func (a *App) openHomeKey(ctx context.Context) error {
+	c := envelope.Context{"app": "coffer", "purpose": "home"}
+	for range 2 {
+		it, err := a.Headers.Get(ctx, homeKey)
+		if err == nil {
+			if a.opener, err = envelope.Open(ctx, a.Keys, it.Value, c, envelope.ForReveal); err != nil {
+				return fmt.Errorf("the home's key cannot be opened with %s: %w", a.keyPath, err)
+			}
+			key, err := a.opener.MAC("store")
+			if err != nil {
+				return err
+			}
+			sum := key.Sum([]byte("items"))
+			a.DB = store.Sealed(a.DB, sum[:])
+			return nil
+		}
+		if !errors.Is(err, coffer.ErrNotFound) {
+			return err
+		}
+		s, err := envelope.New(ctx, a.Keys, c)
+		if err != nil {
+			return err
+		}
+		err = a.Headers.Apply(ctx, store.Op{Verb: store.Put, Expect: store.Absent, Item: store.Item{
+			Key: homeKey, Value: s.Header(), Version: store.NewVersion()}})
+		s.Wipe()
+		if err != nil && !errors.Is(err, coffer.ErrConflict) {
+			return err
+		}
+	}
+	return fmt.Errorf("the home's key was stored and cannot be read: %w", coffer.ErrCorrupt)
+}
+
+// MAC is the installation's keyed hash: HMAC-SHA-256 under a key of its own for each label. It is safe for concurrent use.
+func (a *App) MAC(label string, data []byte) []byte {
+	m, ok := a.macs.Load(label)
+	if !ok {
+		made, err := a.opener.MAC(label)
+		if err != nil {
+			panic("internal error: " + err.Error()) // only after Close
+		}
+		m, _ = a.macs.LoadOrStore(label, made)
+	}
+	sum := m.(*envelope.MAC).Sum(data)
+	return sum[:]
+}
+
+func (a *App) openLog(ctx context.Context, opt Options) (err error) {
+	var policies fs.FS
+	if a.Config.Policies != "" {
+		policies = os.DirFS(under(a.Home, a.Config.Policies))
+	}
+	if a.Policy, err = access.Load(policies); err != nil {
+		return err
+	}
+	var anchors []string
+	for _, f := range a.Config.Anchors {
+		anchors = append(anchors, under(a.Home, strings.TrimPrefix(f, "anchor:")))
+	}
+	a.Log, err = audit.Open(ctx, audit.Config{
+		DB: a.DB, Dir: a.LogDir(), Key: filepath.Join(filepath.Dir(a.keyPath), "log.key"), Anchors: anchors, Now: a.Now,
+		Scrub: a.scrubBytes, Logger: opt.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	a.closers = append(a.closers, a.Log.Close)
+	a.Guard = &audit.Guard{Log: a.Log, Policy: a.Policy, Reasons: a.Config.reasons()}
+	return nil
+}
+
+// LogDir is the folder of the log's tiles and checkpoint.
+func (a *App) LogDir() string { return filepath.Join(a.Home, "log") }
+
+// scrubBytes replaces what the detectors find in a note, so that nobody pastes a value into the log.
+func (a *App) scrubBytes(note []byte) []byte {
+	var cuts [][2]int
+	t := detect.Text{Text: note}
+	for _, typ := range a.Detectors.Types() {
+		d, ok := a.Detectors.For(typ, "")
+		if !ok || !d.Distinct() {
+			continue
+		}
+		for _, m := range d.Scan(t) {
+			cuts = append(cuts, [2]int{m.Start, m.End})
+		}
+	}
+	// Whatever the type, no long run of digits belongs into a reason.
+	start, n := -1, 0
+	for i := 0; i <= len(note); i++ {
+		switch {
+		case i < len(note) && '0' <= note[i] && note[i] <= '9':
+			if start < 0 {
+				start = i
+			}
+			n++
+		case i < len(note) && start >= 0 && (note[i] == '-' || note[i] == ' '):
+		default:
+			if n >= 8 {
+				cuts = append(cuts, [2]int{start, i})
+			}
+			start, n = -1, 0
+		}
+	}
+	slices.SortFunc(cuts, func(a, b [2]int) int { return a[0] - b[0] })
+	var out []byte
+	pos := 0
+	for _, c := range cuts {
+		if c[1] <= pos {
+			continue
+		}
+		if c[0] >= pos {
+			out = append(append(out, note[pos:c[0]]...), "[removed]"...)
+		}
+		pos = c[1]
+	}
+	return append(out, note[pos:]...)
+}
+
+// allow says whether a bucket may be read and changed.
+func (a *App) allow(bucket string) bool {
+	return len(a.Config.Buckets) == 0 || slices.Contains(a.Config.Buckets, bucket)
+}
+
+func (a *App) build() error {
+	grace, err := a.Config.grace()
+	if err != nil {
+		return err
+	}
+	a.Records = triage.Records{DB: a.DB}
+	a.Desk = &triage.Desk{Records: a.Records, Guard: a.Guard, Now: a.Now}
+	a.Vault = &vault.Vault{DB: a.DB, Headers: a.Headers, Keys: a.Keys, Guard: a.Guard, Records: a.Records, MAC: a.MAC, Now: a.Now}
+	a.Pipeline = &pipeline.Pipeline{
+		Objects: a.Objects, DB: a.DB, Records: a.Records, Vault: a.Vault, Guard: a.Guard, Detectors: a.Detectors,
+		Allow: a.allow, MAC: a.MAC, Now: a.Now,
+	}
+	a.Remedy = &remedy.Remedy{
+		Objects: a.Objects, Originals: a.Originals, DB: a.DB, Records: a.Records, Vault: a.Vault, Guard: a.Guard,
+		Detectors: a.Detectors, Allow: a.allow, MAC: a.MAC, Now: a.Now, Worker: "p" + store.NewVersion(), Grace: grace,
+	}
+	return nil
+}
+
+// Operator is the operating system's user as a caller.
+func (a *App) Operator() (access.Caller, error) {
+	u, err := user.Current()
+	if err != nil {
+		return access.Caller{}, fmt.Errorf("who runs this command: %w: %w", coffer.ErrUnavailable, err)
+	}
+	return access.Caller{
+		ID:   "op-" + hex.EncodeToString(a.MAC("person", []byte("os\x00"+u.Uid+"\x00"+u.Username))[:10]),
+		Name: u.Username, Kind: access.OperatorCaller, Roles: []string{access.RoleOperator},
+	}, nil
+}
+
+// Close ends everything that Open started, the log first.
+func (a *App) Close() error {
+	var err error
+	for _, c := range slices.Backward(a.closers) {
+		err = errors.Join(err, c())
+	}
+	a.closers = nil
+	return err
+}
+
+// Scrub replaces what the detectors find in a text that somebody wrote, so that no value gets into notes and reasons.
+func (a *App) Scrub(text string) string { return string(a.scrubBytes([]byte(text))) }

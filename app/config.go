@@ -1,0 +1,191 @@
+// Package app builds the program from its configuration: the one place that knows the adapters. Commands and servers open an
+// [App] and use the domain packages in it.
+package app
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"coffer"
+	"coffer/access"
+	"coffer/format/detect"
+	"coffer/remedy"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Config is the file HOME/config.yaml. Every member can be left out.
+type Config struct {
+	// Objects, Originals, Keys and Store are spec strings; a flag of the same name wins.
+	Objects   string `yaml:"objects,omitempty"`
+	Originals string `yaml:"originals,omitempty"`
+	Keys      string `yaml:"keys,omitempty"`
+	Store     string `yaml:"store,omitempty"`
+	// Buckets are those that may be read and changed; none given: all of a folder, none of s3.
+	Buckets []string `yaml:"buckets,omitempty"`
+	// Identifiers are the custom data identifiers.
+	Identifiers []Identifier `yaml:"identifiers,omitempty"`
+	// Reasons are the accepted reason codes.
+	Reasons []string `yaml:"reasons,omitempty"`
+	// Grace is how long a fix can be undone: "168h", "7d".
+	Grace string `yaml:"grace,omitempty"`
+	// Policies is a folder of Cedar policies that replaces the default set. Relative to the home.
+	Policies string `yaml:"policies,omitempty"`
+	// Anchors are files to which every checkpoint of the log is appended.
+	Anchors []string `yaml:"anchors,omitempty"`
+	// Passphrase is a file whose first line wraps a new keyring. Relative to the home.
+	Passphrase string `yaml:"passphraseFile,omitempty"`
+}
+
+// Identifier is a custom data identifier: given here, or as a file with the JSON of Macie's GetCustomDataIdentifier.
+type Identifier struct {
+	ID                   string   `yaml:"id,omitempty"`
+	Name                 string   `yaml:"name,omitempty"`
+	Regex                string   `yaml:"regex,omitempty"`
+	Keywords             []string `yaml:"keywords,omitempty"`
+	IgnoreWords          []string `yaml:"ignoreWords,omitempty"`
+	MaximumMatchDistance int      `yaml:"maximumMatchDistance,omitempty"`
+	File                 string   `yaml:"file,omitempty"`
+}
+
+// maxConfig bounds the configuration file.
+const maxConfig = 1 << 20
+
+// ReadConfig reads HOME/config.yaml; a home without one has the zero Config. Unknown members are errors: a misspelt rule must
+// not be a missing one.
+func ReadConfig(home string) (Config, error) {
+	var c Config
+	f, err := os.Open(filepath.Join(home, "config.yaml"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return c, nil
+	}
+	if err != nil {
+		return c, fmt.Errorf("configuration: %w: %w", coffer.ErrUnavailable, err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
+	if err != nil {
+		return c, fmt.Errorf("configuration: %w: %w", coffer.ErrUnavailable, err)
+	}
+	if len(b) > maxConfig {
+		return c, fmt.Errorf("configuration %s is larger than %d bytes: %w", f.Name(), maxConfig, coffer.ErrLimit)
+	}
+	dec := yaml.NewDecoder(bytes.NewReader(b))
+	dec.KnownFields(true)
+	if err := dec.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
+		return c, fmt.Errorf("configuration %s: %v: %w", f.Name(), err, coffer.ErrInvalid)
+	}
+	return c, c.Check(home)
+}
+
+// Check reports what is wrong with c, with the member and what to write instead.
+func (c *Config) Check(home string) error {
+	if _, err := c.grace(); err != nil {
+		return err
+	}
+	if _, err := c.custom(home); err != nil {
+		return err
+	}
+	for _, r := range c.Reasons {
+		if !regexp.MustCompile(`^[a-z0-9-]{1,40}$`).MatchString(r) {
+			return fmt.Errorf("configuration: reasons: a code is lower-case letters, digits and hyphens: %w", coffer.ErrInvalid)
+		}
+	}
+	for name, spec := range map[string]string{"objects": c.Objects, "originals": c.Originals, "keys": c.Keys, "store": c.Store} {
+		if _, _, err := splitSpec(name, spec, ""); err != nil {
+			return fmt.Errorf("configuration: %w", err)
+		}
+	}
+	return nil
+}
+
+func (c *Config) grace() (time.Duration, error) {
+	if c.Grace == "" {
+		return remedy.DefaultGrace, nil
+	}
+	s := c.Grace
+	if d, ok := strings.CutSuffix(s, "d"); ok {
+		s = d + "h"
+	}
+	d, err := time.ParseDuration(s)
+	if s != c.Grace {
+		d *= 24
+	}
+	if err != nil || d < 0 || d > 3650*24*time.Hour {
+		return 0, fmt.Errorf("configuration: grace: write a duration such as 168h or 7d, at most 3650d: %w", coffer.ErrInvalid)
+	}
+	return d, nil
+}
+
+func (c *Config) custom(home string) ([]detect.Custom, error) {
+	var out []detect.Custom
+	for i, id := range c.Identifiers {
+		cu := detect.Custom{
+			Name: id.Name, ID: id.ID, Regex: id.Regex, Keywords: id.Keywords, IgnoreWords: id.IgnoreWords,
+			MaximumMatchDistance: id.MaximumMatchDistance,
+		}
+		if id.File != "" {
+			b, err := os.ReadFile(under(home, id.File))
+			if err != nil {
+				return nil, fmt.Errorf("configuration: identifiers[%d]: %w: %w", i, coffer.ErrInvalid, err)
+			}
+			if cu, err = detect.ParseCustom(b); err != nil {
+				return nil, fmt.Errorf("configuration: identifiers[%d]: %s: %w", i, id.File, err)
+			}
+		}
+		out = append(out, cu)
+	}
+	if _, err := detect.NewSet(out); err != nil {
+		return nil, fmt.Errorf("configuration: identifiers: %w", err)
+	}
+	return out, nil
+}
+
+func (c *Config) reasons() []string {
+	if len(c.Reasons) > 0 {
+		return c.Reasons
+	}
+	return access.Reasons
+}
+
+// splitSpec splits "dir:PATH" into its scheme and path.
+func splitSpec(what, spec, deflt string) (scheme, rest string, err error) {
+	if spec == "" {
+		spec = deflt
+	}
+	if spec == "" {
+		return "", "", nil
+	}
+	scheme, rest, ok := strings.Cut(spec, ":")
+	want := map[string]string{"objects": "dir", "originals": "dir", "keys": "keyfile", "store": "sqlite"}[what]
+	if !ok || scheme != want || rest == "" {
+		return "", "", fmt.Errorf("%s: write %s:PATH: %w", what, want, coffer.ErrInvalid)
+	}
+	return scheme, rest, nil
+}
+
+func under(home, path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(home, path)
+}
+
+// Defaults returns c with the defaults in the places that are empty.
+func (c Config) Defaults() Config {
+	c.Objects = choose("", c.Objects, "dir:objects")
+	c.Originals = choose("", c.Originals, "dir:originals")
+	c.Keys = choose("", c.Keys, "keyfile:keys/ring")
+	c.Store = choose("", c.Store, "sqlite:store")
+	c.Grace = choose("", c.Grace, remedy.DefaultGrace.String())
+	c.Reasons = c.reasons()
+	return c
+}

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"coffer"
+	"coffer/triage"
+)
+
+type findingCmd struct {
+	List     findingListCmd     `cmd:"" help:"List sensitive data findings, newest first."`
+	Show     findingShowCmd     `cmd:"" help:"Show a finding with its places and masked values."`
+	Relocate findingRelocateCmd `cmd:"" help:"Look for a changed object's values in its bytes of today."`
+}
+
+type findingListCmd struct {
+	Filter []string `help:"Select: field=a,b field!=a field.gte=x; may be repeated. Fields: account bucket category created finding key origin plan received region severity state status type verdict." placeholder:"TERM" sep:"none"`
+	Limit  int      `help:"Show at most this many." placeholder:"N"`
+}
+
+func (c *findingListCmd) Run(e *env) error {
+	f, err := triage.ParseFilter(c.Filter...)
+	if err != nil {
+		return usage("%v", err)
+	}
+	a, err := e.open()
+	if err != nil {
+		return err
+	}
+	list, err := a.Desk.List(e.ctx, e.ask(), f)
+	if err != nil {
+		return err
+	}
+	t := e.out.table(4, "FINDING", "SEVERITY", "STATUS", "STATE", "OBJECT", "SEALED", "CREATED")
+	for i, s := range list {
+		if c.Limit > 0 && i == c.Limit {
+			break
+		}
+		if e.JSON {
+			if err := e.out.element(s); err != nil {
+				return err
+			}
+			continue
+		}
+		t.row(s.ID, s.Severity.String(), string(s.Status), string(s.State), "s3://"+s.Object.Bucket+"/"+s.Object.Key,
+			fmt.Sprintf("%d/%d", s.Sealed, s.Count), s.Created.Format(time.DateOnly))
+	}
+	if !e.JSON {
+		t.print()
+		if len(list) == 0 {
+			e.out.say("No findings. Take some in with `coffer ingest FILE`.")
+		}
+	}
+	return nil
+}
+
+type findingShowCmd struct {
+	ID string `arg:"" help:"Finding id."`
+}
+
+// findingJSON is the contract of `coffer finding show --json`: the summary, and the occurrences.
+type findingJSON struct {
+	triage.Summary
+	Unverified  string           `json:"unverified,omitempty"`
+	Tagged      bool             `json:"tagged"`
+	TagReason   string           `json:"tagReason,omitempty"`
+	Note        string           `json:"note,omitempty"`
+	Closing     *triage.Closing  `json:"closing,omitempty"`
+	Occurrences []occurrenceJSON `json:"occurrences"`
+}
+
+type occurrenceJSON struct {
+	N       int                     `json:"n"`
+	Type    coffer.DataType         `json:"type"`
+	At      coffer.Location         `json:"at"`
+	Outcome coffer.Outcome          `json:"outcome"`
+	Masked  string                  `json:"masked"`
+	Source  coffer.OccurrenceSource `json:"source,omitempty"`
+	Sealed  bool                    `json:"sealed"`
+	Same    *triage.Ref             `json:"same,omitempty"`
+	Verdict triage.Verdict          `json:"verdict,omitempty"`
+	Note    string                  `json:"note,omitempty"`
+}
+
+func (c *findingShowCmd) Run(e *env) error {
+	a, err := e.open()
+	if err != nil {
+		return err
+	}
+	rec, lines, err := a.Desk.Read(e.ctx, e.ask(), c.ID)
+	if err != nil {
+		return err
+	}
+	return e.showFinding(rec, lines)
+}
+
+func (e *env) showFinding(rec *triage.Record, lines []triage.Line) error {
+	shown := make([]occurrenceJSON, len(lines))
+	for i, l := range lines {
+		shown[i] = occurrenceJSON{l.N, l.Type, e.app.Detectors.Cut(l.At), l.Outcome, l.Masked, l.Source, l.Sealed, l.Same, l.Verdict, l.Note}
+	}
+	if e.JSON {
+		return e.out.element(findingJSON{
+			rec.Summary(), rec.Unverified, rec.Tagged, rec.TagReason, rec.Note, rec.Closing, shown,
+		})
+	}
+	f := &rec.Finding
+	field := func(k, v string) {
+		if v != "" {
+			e.out.say("%-12s %s", k, safe(v))
+		}
+	}
+	field("finding", f.ID)
+	field("type", f.Type)
+	field("severity", f.Severity.String())
+	field("object", "s3://"+f.Object.Bucket+"/"+f.Object.Key)
+	field("version", f.Object.VersionID)
+	field("created", f.CreatedAt.UTC().Format("2006-01-02 15:04:05 MST"))
+	field("state", string(rec.State))
+	field("reason", rec.Reason)
+	field("status", string(rec.Status))
+	field("verdict", string(rec.Verdict))
+	field("note", rec.Note)
+	field("fixed by", rec.Plan)
+	if c := rec.Closing; c != nil {
+		field("closed", fmt.Sprintf("%s; authentication data: %t; origin: %s; corrective action: %s", c.Disposition, c.AuthenticationData, c.Origin, c.CorrectiveAction))
+	}
+	field("bucket", protection(f.OnBucket))
+	tagged := "yes"
+	if !rec.Tagged {
+		tagged = "no"
+	}
+	if rec.TagReason != "" {
+		tagged += " (" + rec.TagReason + ")"
+	}
+	field("tagged", tagged)
+	e.out.say("")
+	t := e.out.table(2, "N", "TYPE", "AT", "OUTCOME", "MASKED", "VERDICT")
+	for _, o := range shown {
+		t.row(fmt.Sprint(o.N), string(o.Type), o.At.String(), string(o.Outcome), o.Masked, string(o.Verdict))
+	}
+	t.print()
+	return nil
+}
+
+func protection(p coffer.Protection) string {
+	s := ""
+	if p.Encryption != "" {
+		s = "encryption " + p.Encryption
+	}
+	if p.PublicAccess != "" {
+		if s != "" {
+			s += ", "
+		}
+		s += p.PublicAccess
+	}
+	return s
+}
+
+type findingRelocateCmd struct {
+	ID string `arg:"" help:"Finding id."`
+}
+
+func (c *findingRelocateCmd) Run(e *env) error {
+	a, err := e.open()
+	if err != nil {
+		return err
+	}
+	if _, err := a.Pipeline.Relocate(e.ctx, e.ask(), c.ID); err != nil {
+		return err
+	}
+	rec, lines, err := a.Desk.Read(e.ctx, e.ask(), c.ID)
+	if err != nil {
+		return err
+	}
+	return e.showFinding(rec, lines)
+}

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/term"
+)
+
+// output writes what a command has to say: JSON Lines, or tables for people that fit the terminal.
+type output struct {
+	w     io.Writer
+	err   io.Writer
+	json  bool
+	width int  // of the terminal; 0: not a terminal, nothing is cut
+	color bool // the terminal may show colours
+	bar   bool // standard error is a terminal: progress may be shown
+	enc   *json.Encoder
+}
+
+func newOutput(e *env) *output {
+	o := &output{w: e.stdout, err: e.stderr, json: e.JSON, enc: json.NewEncoder(e.stdout)}
+	o.enc.SetEscapeHTML(false)
+	if f, ok := e.stdout.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		if w, _, err := term.GetSize(int(f.Fd())); err == nil {
+			o.width = w
+		}
+		o.color = os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	}
+	if f, ok := e.stderr.(*os.File); ok && !e.JSON {
+		o.bar = term.IsTerminal(int(f.Fd()))
+	}
+	return o
+}
+
+// element writes one JSON line.
+func (o *output) element(v any) error { return o.enc.Encode(v) }
+
+// say writes a line for people; in JSON mode nothing.
+func (o *output) say(format string, args ...any) {
+	if !o.json {
+		fmt.Fprintf(o.w, format+"\n", args...)
+	}
+}
+
+// safe makes text from outside harmless for a terminal: no control, no bidirectional or invisible characters.
+func safe(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co) {
+			return '\uFFFD'
+		}
+		return r
+	}, s)
+}
+
+// table collects rows and prints them aligned. The column that may shrink is cut with an ellipsis when the table is wider
+// than the terminal.
+type table struct {
+	o      *output
+	head   []string
+	rows   [][]string
+	shrink int
+}
+
+func (o *output) table(shrink int, head ...string) *table {
+	return &table{o: o, head: head, shrink: shrink}
+}
+
+func (t *table) row(cells ...string) {
+	for i := range cells {
+		cells[i] = safe(cells[i])
+	}
+	t.rows = append(t.rows, cells)
+}
+
+func (t *table) print() {
+	if len(t.rows) == 0 {
+		return
+	}
+	width := make([]int, len(t.head))
+	for _, r := range append([][]string{t.head}, t.rows...) {
+		for i, c := range r {
+			width[i] = max(width[i], utf8.RuneCountInString(c))
+		}
+	}
+	total := -2
+	for _, w := range width {
+		total += w + 2
+	}
+	if t.o.width > 0 && total > t.o.width {
+		width[t.shrink] = max(8, width[t.shrink]-(total-t.o.width))
+	}
+	line := func(r []string, style string) {
+		var b strings.Builder
+		for i, c := range r {
+			n := utf8.RuneCountInString(c)
+			if n > width[i] {
+				runes := []rune(c)
+				c, n = string(runes[:width[i]-1])+"…", width[i]
+			}
+			b.WriteString(c)
+			if i < len(r)-1 {
+				b.WriteString(strings.Repeat(" ", width[i]-n+2))
+			}
+		}
+		text := strings.TrimRight(b.String(), " ")
+		if style != "" && t.o.color {
+			text = style + text + "\x1b[0m"
+		}
+		fmt.Fprintln(t.o.w, text)
+	}
+	line(t.head, "\x1b[1m")
+	for _, r := range t.rows {
+		line(r, "")
+	}
+}
+
+// progress shows how far long work has come, on standard error, once it has taken a second.
+type progress struct {
+	o     *output
+	what  string
+	start time.Time
+	last  time.Time
+	shown bool
+}
+
+func (o *output) progress(what string) *progress {
+	return &progress{o: o, what: what, start: time.Now()}
+}
+
+// at reports n of total; total 0 means unknown.
+func (p *progress) at(n, total int) {
+	now := time.Now()
+	if !p.o.bar || now.Sub(p.start) < time.Second || now.Sub(p.last) < 100*time.Millisecond {
+		return
+	}
+	p.last, p.shown = now, true
+	if total > 0 {
+		const width = 24
+		full := width * n / total
+		fmt.Fprintf(p.o.err, "\r\x1b[K%s [%s%s] %d/%d", p.what, strings.Repeat("#", full), strings.Repeat(".", width-full), n, total)
+		return
+	}
+	fmt.Fprintf(p.o.err, "\r\x1b[K%s %d", p.what, n)
+}
+
+func (p *progress) end() {
+	if p.shown {
+		fmt.Fprint(p.o.err, "\r\x1b[K")
+	}
+}
+
+// plural returns "1 value", "2 values".
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	if strings.HasSuffix(what, "y") {
+		return fmt.Sprintf("%d %sies", n, strings.TrimSuffix(what, "y"))
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

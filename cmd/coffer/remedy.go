@@ -1,0 +1,478 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"coffer"
+	"coffer/remedy"
+	"coffer/triage"
+
+	"golang.org/x/term"
+)
+
+type remedyCmd struct {
+	Plan        remedyPlanCmd        `cmd:"" help:"Plan a fix and show it masked. Writes nothing to the object."`
+	Approve     remedyApproveCmd     `cmd:"" help:"Approve a plan, where the policy asks for it."`
+	Apply       remedyApplyCmd       `cmd:"" help:"Carry out plans."`
+	Undo        remedyUndoCmd        `cmd:"" help:"Put the original back."`
+	Purge       remedyPurgeCmd       `cmd:"" help:"Destroy the kept original for good, and the versions known to hold the values."`
+	Certificate remedyCertificateCmd `cmd:"" help:"Certify what a fix did and what is left."`
+	List        remedyListCmd        `cmd:"" help:"List plans."`
+	Show        remedyShowCmd        `cmd:"" help:"Show a plan again."`
+}
+
+type remedyPlanCmd struct {
+	ID           []string      `arg:"" optional:"" help:"Finding ids; one plan is made for each object."`
+	Filter       []string      `help:"Instead of ids: all findings that match, as in finding list." placeholder:"TERM" sep:"none"`
+	Action       remedy.Action `required:"" enum:"redact,mask,tokenise,quarantine,delete" help:"redact, mask, tokenise, quarantine or delete."`
+	Include      []string      `help:"Take these too: rejected, region, possible." enum:"rejected,region,possible" placeholder:"WHAT"`
+	OnlyReported bool          `help:"Touch nothing beyond the places that Macie reported."`
+}
+
+// planJSON is the contract of `coffer remedy plan --json`.
+type planJSON struct {
+	Plan          string                  `json:"plan"`
+	Object        coffer.Object           `json:"object"`
+	Finding       string                  `json:"finding"`
+	Findings      []string                `json:"findings"`
+	Action        remedy.Action           `json:"action"`
+	Status        remedy.State            `json:"status"`
+	Changes       []changeJSON            `json:"changes"`
+	Counts        map[coffer.DataType]int `json:"counts"`
+	Total         int                     `json:"total"`
+	Swept         int                     `json:"swept"`
+	Possible      int                     `json:"possible"`
+	PossiblePlace []remedy.Possible       `json:"possiblePlaces,omitempty"`
+	Leaves        map[string]int          `json:"leaves,omitempty"`
+	Residual      []string                `json:"residual"`
+	Warnings      []string                `json:"warnings,omitempty"`
+	UndoUntil     *time.Time              `json:"undoUntil,omitempty"`
+}
+
+type changeJSON struct {
+	N      int             `json:"n,omitempty"`
+	Type   coffer.DataType `json:"type"`
+	At     coffer.Location `json:"at"`
+	Before string          `json:"before"`
+	After  string          `json:"after"`
+	Why    string          `json:"why"`
+}
+
+const maxListed = 1000 // changes listed of one plan
+
+func (c *remedyPlanCmd) Run(e *env) error {
+	f, err := triage.ParseFilter(c.Filter...)
+	if err != nil {
+		return usage("%v", err)
+	}
+	if (len(c.ID) == 0) == (len(c.Filter) == 0) {
+		return usage("give finding ids, or --filter")
+	}
+	a, err := e.open()
+	if err != nil {
+		return err
+	}
+	ids := c.ID
+	if len(c.Filter) > 0 {
+		list, err := a.Desk.List(e.ctx, e.ask(), f)
+		if err != nil {
+			return err
+		}
+		for _, s := range list {
+			if s.Status == triage.Open && s.Sealed > 0 {
+				ids = append(ids, s.ID)
+			}
+		}
+		if len(ids) == 0 {
+			return fmt.Errorf("no open finding with sealed values matches the filter: %w", coffer.ErrNotFound)
+		}
+	}
+	groups, err := a.Remedy.Groups(e.ctx, ids...)
+	if err != nil {
+		return err
+	}
+	opt := remedy.Options{Action: c.Action, OnlyReported: c.OnlyReported, Include: remedy.Include{
+		Rejected: slices.Contains(c.Include, "rejected"), Region: slices.Contains(c.Include, "region"), Possible: slices.Contains(c.Include, "possible"),
+	}}
+	p := e.out.progress("plan")
+	failed := false
+	for i, g := range groups {
+		p.at(i, len(groups))
+		plan, err := a.Remedy.Plan(e.ctx, e.ask(), g, opt)
+		if err != nil {
+			err = fmt.Errorf("s3://%s/%s: %w", g.Object.Bucket, g.Object.Key, err)
+			if len(groups) == 1 || errors.Is(err, coffer.ErrUnavailable) || e.ctx.Err() != nil {
+				return err
+			}
+			p.end()
+			e.fail(err, code(err))
+			failed = true
+			continue
+		}
+		p.end()
+		if err := e.showPlan(plan); err != nil {
+			return err
+		}
+	}
+	p.end()
+	if failed {
+		return &quietError{}
+	}
+	return nil
+}
+
+// showPlan prints a plan with its masked diff.
+func (e *env) showPlan(p *remedy.Plan) error {
+	out := planJSON{
+		Plan: p.ID, Object: coffer.Object{Bucket: p.Object.Bucket, Key: p.Object.Key, VersionID: p.Object.VersionID}, Findings: p.Findings,
+		Action: p.Action, Status: p.State, Changes: []changeJSON{}, Counts: p.Counts, Total: p.Changes, Swept: p.Swept,
+		Possible: p.PossibleCount, PossiblePlace: p.Possible, Leaves: p.Leaves, Residual: p.Residual, Warnings: p.Warnings,
+	}
+	if len(p.Findings) > 0 {
+		out.Finding = p.Findings[0]
+	}
+	if out.Residual == nil {
+		out.Residual = []string{}
+	}
+	if out.Counts == nil {
+		out.Counts = map[coffer.DataType]int{}
+	}
+	if !p.Until.IsZero() {
+		out.UndoUntil = &p.Until
+	}
+	for i, x := range out.PossiblePlace {
+		out.PossiblePlace[i].At = e.app.Detectors.Cut(x.At)
+	}
+	for ch, err := range e.app.Remedy.Changes(e.ctx, p.ID) {
+		if err != nil {
+			return err
+		}
+		if len(out.Changes) == maxListed {
+			break
+		}
+		out.Changes = append(out.Changes, changeJSON{ch.N, ch.Type, e.app.Detectors.Cut(ch.At), ch.Before, safe(ch.After), ch.Why})
+	}
+	if e.JSON {
+		return e.out.element(out)
+	}
+	target := "s3://" + p.Object.Bucket + "/" + p.Object.Key
+	if p.Action.Rewrites() {
+		e.out.say("%s: %s %s in %s (%s)", p.ID, p.Action, plural(p.Changes, "value"), safe(target), p.State)
+	} else {
+		e.out.say("%s: %s %s (%s)", p.ID, p.Action, safe(target), p.State)
+	}
+	for _, w := range p.Warnings {
+		e.out.say("warning: %s", safe(w))
+	}
+	if len(out.Changes) > 0 {
+		e.out.say("")
+		t := e.out.table(1, "N", "AT", "TYPE", "BEFORE", "AFTER", "WHY")
+		for _, ch := range out.Changes {
+			n := "-"
+			if ch.N > 0 {
+				n = fmt.Sprint(ch.N)
+			}
+			t.row(n, ch.At.String(), string(ch.Type), ch.Before, ch.After, ch.Why)
+		}
+		t.print()
+	}
+	e.out.say("")
+	if p.Changes > len(out.Changes) {
+		e.out.say("%d more changes are not listed.", p.Changes-len(out.Changes))
+	}
+	if p.Swept > 0 {
+		e.out.say("%s stand beyond Macie's list and are taken too; --only-reported leaves them.", plural(p.Swept, "value"))
+	}
+	if p.PossibleCount > 0 {
+		e.out.say("%s merely look alike and are not touched; --include possible takes them.", plural(p.PossibleCount, "place"))
+	}
+	for _, why := range sorted(p.Leaves) {
+		e.out.say("stays: %d %s", p.Leaves[why], why)
+	}
+	for _, r := range p.Residual {
+		e.out.say("other copy, not touched: %s", safe(r))
+	}
+	if p.State == remedy.Planned || p.State == remedy.Approved {
+		e.out.say("Apply with: coffer remedy apply %s", p.ID)
+	}
+	return nil
+}
+
+func sorted(m map[string]int) []string {
+	var out []string
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}
+
+type remedyApproveCmd struct {
+	Plan string `arg:"" help:"Plan id."`
+}
+
+func (c *remedyApproveCmd) Run(e *env) error {
+	a, err := e.open()
+	if err != nil {
+		return err
+	}
+	p, err := a.Remedy.Approve(e.ctx, e.ask(), c.Plan)
+	if err != nil {
+		return err
+	}
+	if e.JSON {
+		return e.out.element(map[string]any{"plan": p.ID, "status": p.State, "approvals": p.Approvals})
+	}
+	e.out.say("%s is %s.", p.ID, p.State)
+	return nil
+}
+
+type remedyApplyCmd struct {
+	Plan             []string `arg:"" optional:"" help:"Plan ids."`
+	All              bool     `help:"Instead of ids: every plan that is planned or approved, and those that were interrupted."`
+	Origin           string   `help:"For the closing of the findings: where the data came from." placeholder:"TEXT"`
+	CorrectiveAction string   `help:"For the closing of the findings: what was done so that it does not come again." placeholder:"TEXT"`
+}
+
+// Help is the long help of the command.
+func (remedyApplyCmd) Help() string {
+	return "An interrupted command can be repeated: plans that are applied already are reported and left alone."
+}
+
+// applyJSON is the contract of `coffer remedy apply --json`.
+type applyJSON struct {
+	Plan      string        `json:"plan"`
+	Status    string        `json:"status"` // applied, conflict, refused
+	Object    coffer.Object `json:"object"`
+	Clean     string        `json:"clean"`
+	Verified  bool          `json:"verified"`
+	Changes   int           `json:"changes"`
+	UndoUntil *time.Time    `json:"undoUntil,omitempty"`
+	Residual  []string      `json:"residual,omitempty"`
+	Reason    string        `json:"reason,omitempty"`
+}
+
+func (c *remedyApplyCmd) Run(e *env) error {
+	if (len(c.Plan) == 0) == !c.All {
+		return usage("give plan ids, or --all")
+	}
+	a, err := e.open()
+	if err != nil {
+		return err
+	}
+	ids := c.Plan
+	if c.All {
+		for p, err := range a.Remedy.All(e.ctx) {
+			if err != nil {
+				return err
+			}
+			if p.State == remedy.Planned || p.State == remedy.Approved || p.State == remedy.Applying {
+				ids = append(ids, p.ID)
+			}
+		}
+	}
+	bar := e.out.progress("apply")
+	failed := false
+	for i, id := range ids {
+		bar.at(i, len(ids))
+		p, err := a.Remedy.Apply(e.ctx, e.ask(), id, remedy.Closing{Origin: a.Scrub(c.Origin), CorrectiveAction: a.Scrub(c.CorrectiveAction)})
+		if err != nil {
+			bar.end()
+			if len(ids) == 1 || errors.Is(err, coffer.ErrUnavailable) || e.ctx.Err() != nil {
+				return err
+			}
+			e.fail(fmt.Errorf("%s: %w", id, err), code(err))
+			failed = true
+			continue
+		}
+		bar.end()
+		failed = failed || p.State != remedy.Applied
+		if err := e.showApplied(p); err != nil {
+			return err
+		}
+	}
+	if failed {
+		return &quietError{}
+	}
+	return nil
+}
+
+func (e *env) showApplied(p *remedy.Plan) error {
+	out := applyJSON{
+		Plan: p.ID, Status: string(p.State), Object: coffer.Object{Bucket: p.Object.Bucket, Key: p.Object.Key, VersionID: p.Object.VersionID},
+		Clean: p.Clean, Verified: p.Verified, Changes: p.Changes, Residual: p.Residual, Reason: p.Reason,
+	}
+	if p.Result != nil {
+		out.Object = coffer.Object{Bucket: p.Object.Bucket, Key: p.Object.Key, VersionID: p.Result.Object.VersionID, ETag: p.Result.Object.ETag}
+		if p.Result.Deleted {
+			out.Object.VersionID, out.Object.ETag = p.Result.Marker, ""
+		}
+	}
+	if !p.Until.IsZero() {
+		out.UndoUntil = &p.Until
+	}
+	if e.JSON {
+		return e.out.element(out)
+	}
+	if p.State != remedy.Applied {
+		e.out.say("%s: %s: %s", p.ID, p.State, safe(p.Reason))
+		return nil
+	}
+	clean := "all known copies clean"
+	if p.Clean != "all" {
+		clean = "current clean"
+	}
+	e.out.say("%s: applied, verified %t: %s.", p.ID, p.Verified, clean)
+	for _, r := range p.Residual {
+		e.out.say("  remaining copy: %s", safe(r))
+	}
+	if !p.Until.IsZero() {
+		e.out.say("  Undo until %s with: coffer remedy undo %s", p.Until.Local().Format("2006-01-02 15:04 MST"), p.ID)
+	} else {
+		e.out.say("  Release it with: coffer remedy undo %s", p.ID)
+	}
+	return nil
+}
+
+type remedyUndoCmd struct {
+	Plan string `arg:"" help:"Plan id."`
+}
+
+func (c *remedyUndoCmd) Run(e *env) error {
+	a, err := e.open()
+	if err != nil {
+		return err
+	}
+	p, err := a.Remedy.Undo(e.ctx, e.ask(), c.Plan)
+	if err != nil {
+		return err
+	}
+	if e.JSON {
+		return e.out.element(map[string]any{"plan": p.ID, "status": p.State, "object": coffer.Object{Bucket: p.Object.Bucket, Key: p.Object.Key}})
+	}
+	e.out.say("%s is undone: s3://%s/%s is as it was before.", p.ID, safe(p.Object.Bucket), safe(p.Object.Key))
+	return nil
+}
+
+type remedyPurgeCmd struct {
+	Plan   string `arg:"" help:"Plan id."`
+	Values bool   `help:"Destroy the sealed values of the covered findings too."`
+	Yes    bool   `short:"y" help:"Do not ask."`
+}
+
+func (c *remedyPurgeCmd) Run(e *env) error {
+	a, err := e.open()
+	if err != nil {
+		return err
+	}
+	what := "the kept original of " + c.Plan
+	if c.Values {
+		what += " and the sealed values of its findings"
+	}
+	if ok, err := e.confirm(c.Yes, "Destroy "+what+"? It cannot be undone."); err != nil || !ok {
+		return err
+	}
+	p, err := a.Remedy.Purge(e.ctx, e.ask(), c.Plan, remedy.PurgeOptions{Values: c.Values})
+	if err != nil {
+		return err
+	}
+	if e.JSON {
+		return e.out.element(map[string]any{"plan": p.ID, "status": p.State, "clean": p.Clean, "residual": p.Residual, "unopenableFrom": p.KeyGone})
+	}
+	e.out.say("%s is purged; from %s no copy of the original can be opened.", p.ID, p.KeyGone.Format(time.RFC3339))
+	for _, r := range p.Residual {
+		e.out.say("  remaining copy: %s", safe(r))
+	}
+	return nil
+}
+
+// confirm asks before what cannot be undone, where there is somebody to ask.
+func (e *env) confirm(yes bool, question string) (bool, error) {
+	f, ok := e.stdin.(*os.File)
+	if yes || e.JSON || !ok || !term.IsTerminal(int(f.Fd())) {
+		return true, nil
+	}
+	fmt.Fprintf(e.stderr, "%s [y/N] ", question)
+	var answer string
+	_, _ = fmt.Fscanln(f, &answer) // no answer is no
+	if a := strings.ToLower(answer); a != "y" && a != "yes" {
+		e.out.say("Nothing was done.")
+		return false, nil
+	}
+	return true, nil
+}
+
+type remedyCertificateCmd struct {
+	Plan string `arg:"" help:"Plan id."`
+}
+
+func (c *remedyCertificateCmd) Run(e *env) error {
+	a, err := e.open()
+	if err != nil {
+		return err
+	}
+	cert, err := a.Remedy.Certificate(e.ctx, e.ask(), c.Plan)
+	if err != nil {
+		return err
+	}
+	if e.JSON {
+		return e.out.element(cert)
+	}
+	return cert.WriteText(e.stdout)
+}
+
+type remedyListCmd struct {
+	State []string `help:"Only plans in these states." placeholder:"STATE"`
+}
+
+func (c *remedyListCmd) Run(e *env) error {
+	a, err := e.open()
+	if err != nil {
+		return err
+	}
+	plans, err := a.Remedy.List(e.ctx, e.ask())
+	if err != nil {
+		return err
+	}
+	t := e.out.table(3, "PLAN", "ACTION", "STATE", "OBJECT", "VALUES", "CREATED")
+	for _, p := range plans {
+		if len(c.State) > 0 && !slices.Contains(c.State, string(p.State)) {
+			continue
+		}
+		if e.JSON {
+			if err := e.out.element(map[string]any{
+				"plan": p.ID, "action": p.Action, "status": p.State, "object": coffer.Object{Bucket: p.Object.Bucket, Key: p.Object.Key},
+				"findings": p.Findings, "changes": p.Changes, "created": p.Created, "clean": p.Clean,
+			}); err != nil {
+				return err
+			}
+			continue
+		}
+		t.row(p.ID, string(p.Action), string(p.State), "s3://"+p.Object.Bucket+"/"+p.Object.Key, fmt.Sprint(p.Changes), p.Created.Format(time.DateTime))
+	}
+	if !e.JSON {
+		t.print()
+	}
+	return nil
+}
+
+type remedyShowCmd struct {
+	Plan string `arg:"" help:"Plan id."`
+}
+
+func (c *remedyShowCmd) Run(e *env) error {
+	a, err := e.open()
+	if err != nil {
+		return err
+	}
+	p, err := a.Remedy.Read(e.ctx, e.ask(), c.Plan)
+	if err != nil {
+		return err
+	}
+	return e.showPlan(p)
+}

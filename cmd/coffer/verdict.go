@@ -1,0 +1,40 @@
+package main
+
+import (
+	"strconv"
+	"strings"
+
+	"coffer/triage"
+)
+
+type verdictCmd struct {
+	Finding string         `arg:"" help:"Finding id, or id/N for one occurrence."`
+	Verdict triage.Verdict `arg:"" enum:"true,false-positive,intended" help:"true, false-positive or intended."`
+	Note    string         `help:"Why." required:"" placeholder:"TEXT"`
+}
+
+func (c *verdictCmd) Run(e *env) error {
+	id, n := c.Finding, 0
+	if i := strings.LastIndexByte(id, '/'); i >= 0 {
+		var err error
+		if n, err = strconv.Atoi(id[i+1:]); err != nil || n < 1 {
+			return usage("write ID or ID/N")
+		}
+		id = id[:i]
+	}
+	a, err := e.open()
+	if err != nil {
+		return err
+	}
+	ask := e.ask()
+	ask.Context.Note = c.Note
+	rec, err := a.Desk.Judge(e.ctx, ask, id, n, c.Verdict, a.Scrub(c.Note))
+	if err != nil {
+		return err
+	}
+	if e.JSON {
+		return e.out.element(rec.Summary())
+	}
+	e.out.say("%s is %s; the finding is %s.", c.Finding, c.Verdict, rec.Status)
+	return nil
+}

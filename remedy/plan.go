@@ -1,0 +1,709 @@
+// Package remedy fixes objects: it plans a fix, shows it masked, waits for approval where the policy asks for it, applies it
+// all or nothing, verifies it, takes it back while that is possible, and certifies what it did.
+//
+// A plan covers one version of one object and all open findings on it. Its states:
+//
+//	planned -> approved -> applying -> applied -> undone
+//	                          |            \----> purged
+//	                          \-> conflict, refused
+//
+// Applying is safe to repeat at any point: the plan's record says how far it came, and the digest of the bytes that it was
+// going to write settles whether a write whose answer was lost happened.
+package remedy
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"coffer"
+	"coffer/access"
+	"coffer/audit"
+	"coffer/format/detect"
+	"coffer/object"
+	"coffer/pipeline"
+	"coffer/store"
+	"coffer/triage"
+	"coffer/vault"
+)
+
+// Action is what a fix does to the values or the object.
+type Action string
+
+// The actions.
+const (
+	Redact     Action = "redact"     // replace each value by the word REDACTED
+	Mask       Action = "mask"       // replace each letter and digit by X; keep the last four where the type can bear it
+	Tokenise   Action = "tokenise"   // replace each value by a token, the same for the same value everywhere
+	Quarantine Action = "quarantine" // move the object, sealed, out of reach until it is released or purged
+	Delete     Action = "delete"     // remove the object; it can be restored during the grace period
+)
+
+// Actions lists the actions.
+var Actions = []Action{Redact, Mask, Tokenise, Quarantine, Delete}
+
+// Rewrites reports whether the action leaves a rewritten object in place.
+func (a Action) Rewrites() bool { return a == Redact || a == Mask || a == Tokenise }
+
+// past is the word for the state of the object after the action, and the value of its state tag.
+func (a Action) past() string {
+	switch a {
+	case Redact:
+		return "redacted"
+	case Mask:
+		return "masked"
+	case Tokenise:
+		return "tokenised"
+	case Quarantine:
+		return "quarantined"
+	}
+	return "deleted"
+}
+
+// State is where a plan stands.
+type State string
+
+// The states of a plan.
+const (
+	Planned  State = "planned"
+	Approved State = "approved"
+	Applying State = "applying"
+	Applied  State = "applied"
+	Undone   State = "undone"
+	Purged   State = "purged"
+	Conflict State = "conflict" // the object was changed by somebody else; nothing was written
+	Refused  State = "refused"  // verification of the rewritten bytes failed; nothing was written
+)
+
+// Kept is the sealed original of a fix.
+type Kept struct {
+	Generation string        `json:"generation"`
+	Object     coffer.Object `json:"object"` // in the store of originals
+	Size       int64         `json:"size"`
+	SHA256     string        `json:"sha256"` // of the bytes that undo restores
+	Attrs      object.Attrs  `json:"attrs"`
+	Blanked    int           `json:"blanked,omitempty"` // card authentication values that were blanked and cannot come back
+}
+
+// Outcome is what applying wrote.
+type Outcome struct {
+	Object  coffer.Object `json:"object"`
+	Size    int64         `json:"size"`
+	SHA256  string        `json:"sha256"`
+	Deleted bool          `json:"deleted,omitempty"`
+	Marker  string        `json:"marker,omitempty"` // version id of the delete marker
+}
+
+// Approval is one person's consent to exactly this plan.
+type Approval struct {
+	By string    `json:"by"`
+	At time.Time `json:"at"`
+}
+
+// Plan is a fix of one object version.
+type Plan struct {
+	ID       string        `json:"plan"`
+	Action   Action        `json:"action"`
+	Include  Include       `json:"include"`
+	Only     bool          `json:"onlyReported,omitempty"`
+	Object   coffer.Object `json:"object"` // the pinned version
+	ObjectID string        `json:"objectId"`
+	Size     int64         `json:"size"`
+	Findings []string      `json:"findings"`
+	State    State         `json:"state"`
+	Reason   string        `json:"reason,omitempty"`
+
+	Changes       int                     `json:"changes"`
+	Counts        map[coffer.DataType]int `json:"counts"`
+	Swept         int                     `json:"swept"`            // of the changes, those found by the sweep alone
+	Sealed        int                     `json:"sealed"`           // of those, how many are sealed too
+	Leaves        map[string]int          `json:"leaves,omitempty"` // reported values that stay, by the reason why
+	PossibleCount int                     `json:"possibleCount"`
+	Possible      []Possible              `json:"possible,omitempty"`
+	Authenticates int                     `json:"authentication,omitempty"` // card authentication values among the changes
+	Residual      []string                `json:"residual,omitempty"`       // copies that the fix does not touch
+	Warnings      []string                `json:"warnings,omitempty"`
+
+	By        string     `json:"by"`
+	Created   time.Time  `json:"created"`
+	Approvals []Approval `json:"approvals,omitempty"`
+
+	Started     time.Time `json:"started,omitzero"`
+	Original    *Kept     `json:"original,omitempty"`
+	SweepValues string    `json:"sweepValues,omitempty"` // generation of the values found by the sweep
+	Result      *Outcome  `json:"result,omitempty"`      // recorded before the write; see State
+	Finished    time.Time `json:"finished,omitzero"`
+	Verified    bool      `json:"verified,omitempty"`
+	Clean       string    `json:"clean,omitempty"` // current or all
+	Until       time.Time `json:"undoUntil,omitzero"`
+	Ended       time.Time `json:"ended,omitzero"`        // undone or purged
+	KeyGone     time.Time `json:"keyDestroyed,omitzero"` // from then on no copy of the kept original can be opened
+	ValuesGone  bool      `json:"valuesDestroyed,omitempty"`
+
+	version string
+}
+
+// Remedy is safe for concurrent use.
+type Remedy struct {
+	Objects   object.Store
+	Originals object.Store
+	DB        store.DB
+	Records   triage.Records
+	Vault     *vault.Vault
+	Guard     *audit.Guard
+	Detectors *detect.Set
+	Allow     func(bucket string) bool
+	MAC       func(label string, data []byte) []byte
+	Now       func() time.Time
+	Worker    string        // names this process in leases
+	Grace     time.Duration // how long undo stays possible
+}
+
+// DefaultGrace is how long undo stays possible unless configured otherwise.
+const DefaultGrace = 7 * 24 * time.Hour
+
+// Options of a plan.
+type Options struct {
+	Action       Action
+	Include      Include
+	OnlyReported bool
+}
+
+func planKey(id string) store.Key { return store.Key{Part: "P#" + id, Sort: "meta"} }
+
+// Get returns a plan without asking the policy; an error wrapping coffer.ErrNotFound when there is none.
+func (m *Remedy) Get(ctx context.Context, id string) (*Plan, error) {
+	if id == "" || len(id) > 64 {
+		return nil, fmt.Errorf("plan: %w", coffer.ErrNotFound)
+	}
+	it, err := m.DB.Get(ctx, planKey(id))
+	if err != nil {
+		return nil, fmt.Errorf("plan %s: %w", id, err)
+	}
+	var p Plan
+	if err := json.Unmarshal(it.Value, &p); err != nil {
+		return nil, fmt.Errorf("plan %s: %w", id, coffer.ErrCorrupt)
+	}
+	p.version = it.Version
+	return &p, nil
+}
+
+// save returns the operations that store p, if nobody changed it since, and its place in lists.
+func (p *Plan) save() []store.Op {
+	v := store.NewVersion()
+	expect := p.version
+	p.version = v
+	return []store.Op{
+		{Verb: store.Put, Expect: expect, Item: store.Item{Key: planKey(p.ID), Value: encode(p), Version: v}},
+		{Verb: store.Put, Expect: store.Any, Item: store.Item{
+			Key: store.Key{Part: "O#" + p.ObjectID, Sort: "p#" + p.Created.Format(time.RFC3339Nano) + "#" + p.ID}, Value: []byte(p.State), Version: v}},
+		{Verb: store.Put, Expect: store.Any, Item: store.Item{Key: store.Key{Part: "PL", Sort: p.ID}, Value: []byte(p.State), Version: v}},
+	}
+}
+
+func encode(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("internal error: " + err.Error())
+	}
+	return b
+}
+
+// All yields the plans in order of their ids.
+func (m *Remedy) All(ctx context.Context) iter.Seq2[*Plan, error] {
+	return func(yield func(*Plan, error) bool) {
+		for it, err := range m.DB.Query(ctx, "PL", store.Range{}) {
+			var p *Plan
+			if err == nil {
+				p, err = m.Get(ctx, it.Key.Sort)
+			}
+			if !yield(p, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Resource describes the plan to the policies: the attributes of all its findings together.
+func (m *Remedy) Resource(ctx context.Context, p *Plan) (access.Resource, error) {
+	var recs []*triage.Record
+	for _, id := range p.Findings {
+		rec, err := m.Records.Get(ctx, id)
+		if err != nil {
+			return access.Resource{}, err
+		}
+		recs = append(recs, rec)
+	}
+	return resourceOf(p.ID, recs), nil
+}
+
+func resourceOf(id string, recs []*triage.Record) access.Resource {
+	out := access.Resource{Kind: access.Plan, ID: id}
+	for _, rec := range recs {
+		r := rec.Resource()
+		out.Severity = max(out.Severity, r.Severity)
+		out.Bucket, out.Account, out.BucketTags = r.Bucket, r.Account, r.BucketTags
+		out.Types = union(out.Types, r.Types)
+		out.Categories = union(out.Categories, r.Categories)
+		out.Origins = union(out.Origins, r.Origins)
+		out.Submitters = union(out.Submitters, r.Submitters)
+	}
+	return out
+}
+
+func union[T comparable](a, b []T) []T {
+	for _, x := range b {
+		if !slices.Contains(a, x) {
+			a = append(a, x)
+		}
+	}
+	return a
+}
+
+// Changes yields the changes of a plan in document order.
+func (m *Remedy) Changes(ctx context.Context, id string) iter.Seq2[Change, error] {
+	return func(yield func(Change, error) bool) {
+		for it, err := range m.DB.Query(ctx, "P#"+id, store.Range{From: "c#", To: "c$"}) {
+			var chunk []Change
+			if err == nil && json.Unmarshal(it.Value, &chunk) != nil {
+				err = fmt.Errorf("changes of plan %s: %w", id, coffer.ErrCorrupt)
+			}
+			if err != nil {
+				yield(Change{}, err)
+				return
+			}
+			for _, c := range chunk {
+				if !yield(c, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Group is the findings that one plan will cover.
+type Group struct {
+	ObjectID string
+	Object   coffer.Object
+	Records  []*triage.Record
+}
+
+// Groups returns for each object on which one of the findings stands all its open findings, in the order of ids.
+func (m *Remedy) Groups(ctx context.Context, ids ...string) ([]Group, error) {
+	var out []Group
+	seen := map[string]bool{}
+	for _, id := range ids {
+		rec, err := m.Records.Get(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if seen[rec.ObjectID] {
+			continue
+		}
+		seen[rec.ObjectID] = true
+		recs, err := pipeline.FindingsOn(ctx, m.Records, rec.ObjectID)
+		if err != nil {
+			return nil, err
+		}
+		recs = slices.DeleteFunc(recs, func(r *triage.Record) bool {
+			return r.Finding.ID != id && (r.Status != triage.Open || !r.State.Final() || r.Outcomes[coffer.OutcomeChanged] > 0)
+		})
+		out = append(out, Group{rec.ObjectID, rec.Finding.Object, recs})
+	}
+	return out, nil
+}
+
+// Plan makes a plan for the group. It reads the object and writes nothing but the plan. An object that is not, or not any
+// more, what Macie saw gives coffer.ErrChanged; findings without a value to fix give coffer.ErrInvalid.
+func (m *Remedy) Plan(ctx context.Context, ask access.Ask, g Group, opt Options) (*Plan, error) {
+	p := &Plan{
+		ID: newID(), Action: opt.Action, Include: opt.Include, Only: opt.OnlyReported, ObjectID: g.ObjectID,
+		State: Planned, By: ask.Caller.ID, Created: m.Now().UTC(), Leaves: map[string]int{},
+	}
+	for _, r := range g.Records {
+		p.Findings = append(p.Findings, r.Finding.ID)
+	}
+	permit, err := m.Guard.Check(ctx, ask.Caller, access.RemedyPlan, resourceOf(p.ID, g.Records), ask.Context)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Contains(Actions, opt.Action) {
+		return nil, fmt.Errorf("action is one of redact, mask, tokenise, quarantine, delete: %w", coffer.ErrInvalid)
+	}
+	info, err := m.pin(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	p.Object, p.Size = info.Object, info.Size
+	if info.Locked != "" {
+		p.Warnings = append(p.Warnings, "this version is locked ("+info.Locked+"): it stays readable by its version id until then")
+	}
+	if near, err := m.nearLake(ctx, info.Object); err != nil {
+		return nil, err
+	} else if near != "" {
+		p.Warnings = append(p.Warnings, "the object lies in a lake table ("+near+"): its manifest records sizes and statistics of the files, so change it with the table's own tools, or rebuild the table afterwards")
+	}
+	if p.Residual, err = m.residual(ctx, info.Object, "", info.VersionID); err != nil {
+		return nil, err
+	}
+	var changes []Change
+	if opt.Action.Rewrites() {
+		w, err := m.find(ctx, info, g.Records, opt)
+		if err != nil {
+			return nil, err
+		}
+		changes = w.changes
+		w.describe(p)
+		w.wipe()
+		if len(changes) == 0 {
+			return nil, fmt.Errorf("nothing to %s: %s: %w", opt.Action, p.leavesText(), coffer.ErrInvalid)
+		}
+	}
+	if err := m.storeChanges(ctx, p, changes); err != nil {
+		return nil, err
+	}
+	return p, m.record(ctx, permit, p, "plan", audit.Done)
+}
+
+func newID() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return "plan-" + hex.EncodeToString(b[:])
+}
+
+// record stores the plan together with the entry that reports its change.
+func (m *Remedy) record(ctx context.Context, permit *audit.Permit, p *Plan, step string, outcome audit.Outcome, ops ...store.Op) error {
+	e := permit.Entry(outcome)
+	e.Object = p.ObjectID
+	e.Detail = map[string]string{
+		"step": step, "action": string(p.Action), "state": string(p.State),
+		"changes": strconv.Itoa(p.Changes), "findings": strconv.Itoa(len(p.Findings)),
+	}
+	_, err := m.Guard.Log.Apply(ctx, e, append(p.save(), ops...)...)
+	return err
+}
+
+// describe tells the plan what the sweep found.
+func (w *sweep) describe(p *Plan) {
+	p.Changes, p.Counts, p.Swept = len(w.changes), w.counts.byType, len(w.sealable)
+	p.Possible, p.PossibleCount = w.possible, w.counts.possible
+	for _, c := range w.changes {
+		if c.Type.Authentication() {
+			p.Authenticates++
+		}
+	}
+	for _, s := range w.subjects {
+		switch f := s.found; {
+		case w.takes(f):
+		case f.Outcome == coffer.OutcomeRejected:
+			p.Leaves["rejected: fails its checksum; --include rejected takes it too"]++
+		case f.Outcome == coffer.OutcomeRegion:
+			p.Leaves["region: "+regionSize(f.Value().Len())+" of text without a known pattern; --include region takes it too"]++
+		default:
+			p.Leaves[string(f.Outcome)]++
+		}
+	}
+	if p.Authenticates > 0 {
+		p.Warnings = append(p.Warnings, fmt.Sprintf("%d values are card authentication data: they are blanked in the kept original too and cannot come back", p.Authenticates))
+	}
+}
+
+func regionSize(n int) string { return fmt.Sprintf("up to %d characters", (n+9)/10*10) }
+
+func (p *Plan) leavesText() string {
+	if len(p.Leaves) == 0 {
+		return "no value stands at the reported places"
+	}
+	var parts []string
+	for why, n := range p.Leaves {
+		parts = append(parts, fmt.Sprintf("%d %s", n, why))
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, "; ")
+}
+
+func (w *sweep) wipe() {
+	for _, s := range w.sealable {
+		s.plain.Wipe()
+	}
+	for _, s := range w.subjects {
+		for _, p := range s.found.Pieces {
+			p.Text.Wipe()
+		}
+	}
+}
+
+// storeChanges stores the changes in chunks that fit an item.
+func (m *Remedy) storeChanges(ctx context.Context, p *Plan, changes []Change) error {
+	const perChunk, perApply = 400, 8
+	var ops []store.Op
+	n := 0
+	for chunk := range slices.Chunk(changes, perChunk) {
+		ops = append(ops, store.Op{Verb: store.Put, Expect: store.Any, Item: store.Item{
+			Key: store.Key{Part: "P#" + p.ID, Sort: fmt.Sprintf("c#%08d", n)}, Value: encode(chunk), Version: store.NewVersion(),
+		}})
+		n += len(chunk)
+	}
+	for batch := range slices.Chunk(ops, perApply) {
+		if err := m.DB.Apply(ctx, batch...); err != nil {
+			return fmt.Errorf("store the plan's changes: %w", err)
+		}
+	}
+	return nil
+}
+
+// pin returns the version of the object that the plan is for: the one that Macie saw, or one that Coffer itself wrote since.
+func (m *Remedy) pin(ctx context.Context, g Group) (object.Info, error) {
+	if !m.Allow(g.Object.Bucket) {
+		return object.Info{}, fmt.Errorf("bucket is not among those that may be changed; add it to the configuration: %w", coffer.ErrDenied)
+	}
+	info, err := m.Objects.Stat(ctx, coffer.Object{Bucket: g.Object.Bucket, Key: g.Object.Key})
+	if err != nil {
+		return info, fmt.Errorf("object: %w", err)
+	}
+	for _, r := range g.Records {
+		if r.Sealed > 0 && strings.Trim(r.Finding.Object.ETag, `"`) == info.ETag {
+			return info, nil
+		}
+	}
+	if m.wrote(ctx, g.ObjectID, info.ETag) {
+		return info, nil
+	}
+	for _, r := range g.Records {
+		if r.Sealed > 0 && r.Unverified != "" && r.Finding.Size == info.Size {
+			return info, nil // accepted at intake on the same grounds
+		}
+		// A multipart ETag was compared at intake by content; do the same again.
+		if r.Sealed > 0 && strings.Contains(r.Finding.Object.ETag, "-") {
+			match, _, err := object.MatchETag(r.Finding.Object.ETag, info.Size, m.opener(ctx, info.Object))
+			if err != nil {
+				return info, err
+			}
+			if match {
+				return info, nil
+			}
+		}
+	}
+	return info, fmt.Errorf("the object is not what Macie saw: somebody changed it since; `coffer finding relocate` looks at it as it is now: %w", coffer.ErrChanged)
+}
+
+// wroteKey remembers, under a keyed hash of its ETag, a version that Coffer wrote.
+func (m *Remedy) wroteKey(objectID, etag string) store.Key {
+	return store.Key{Part: "O#" + objectID, Sort: fmt.Sprintf("w#%x", m.MAC("etag", []byte(etag))[:16])}
+}
+
+func (m *Remedy) wrote(ctx context.Context, objectID, etag string) bool {
+	_, err := m.DB.Get(ctx, m.wroteKey(objectID, etag))
+	return err == nil
+}
+
+// nearLake looks for the manifests of table formats in the folders above the object.
+func (m *Remedy) nearLake(ctx context.Context, o coffer.Object) (string, error) {
+	for dir := path.Dir(o.Key); dir != "." && dir != "/"; dir = path.Dir(dir) {
+		for _, mark := range []string{"_delta_log/", "metadata/"} {
+			for info, err := range m.Objects.List(ctx, o.Bucket, dir+"/"+mark, "") {
+				if err != nil {
+					return "", fmt.Errorf("look for a table's manifest: %w", err)
+				}
+				if mark == "_delta_log/" {
+					return "Delta Lake", nil
+				}
+				if strings.HasSuffix(info.Key, ".metadata.json") {
+					return "Iceberg", nil
+				}
+				break
+			}
+		}
+	}
+	return "", nil
+}
+
+// residual names the copies of the object besides its current version that may hold the values: all other versions, and what
+// the storage knows outside the version chain. clean is a version id that is known to be clean.
+func (m *Remedy) residual(ctx context.Context, o coffer.Object, clean, pinned string) ([]string, error) {
+	var out []string
+	for info, err := range m.Objects.Versions(ctx, coffer.Object{Bucket: o.Bucket, Key: o.Key}) {
+		if errors.Is(err, coffer.ErrNotFound) {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list versions: %w", err)
+		}
+		if info.Latest || info.Marker || clean != "" && info.VersionID == clean {
+			continue
+		}
+		s := "version " + info.VersionID
+		if info.VersionID == pinned {
+			s += " (the one the plan is for)"
+		} else {
+			s += " (older, not examined)"
+		}
+		if info.Locked != "" {
+			s += ", locked: " + info.Locked
+		}
+		out = append(out, s)
+	}
+	copies, err := m.Objects.Copies(ctx, coffer.Object{Bucket: o.Bucket, Key: o.Key})
+	if err != nil && !errors.Is(err, coffer.ErrNotFound) {
+		out = append(out, "other copies: unknown ("+err.Error()+")")
+	}
+	for _, c := range copies {
+		out = append(out, c.What+" "+c.Name)
+	}
+	return out, nil
+}
+
+// find extracts the reported values and sweeps the object.
+func (m *Remedy) find(ctx context.Context, info object.Info, recs []*triage.Record, opt Options) (*sweep, error) {
+	var subjects []subject
+	for _, rec := range recs {
+		lines, err := m.Records.Lines(ctx, rec.Finding.ID)
+		if err != nil {
+			return nil, err
+		}
+		var occs []coffer.Occurrence
+		for _, l := range lines {
+			if l.Verdict != triage.FalsePositive {
+				occs = append(occs, l.Occurrence)
+			}
+		}
+		found, err := m.extract(ctx, info.Object, occs)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range found {
+			subjects = append(subjects, subject{rec.Finding.ID, f})
+		}
+	}
+	w := newSweep(m.Detectors, subjects, opt.Include, opt.OnlyReported, m.replacer(opt.Action))
+	body, err := m.Objects.Open(ctx, info.Object)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	f, src, err := pipeline.Document(body)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.run(ctx, f, src); err != nil {
+		return nil, fmt.Errorf("search the object: %w", err)
+	}
+	// A container may hand over its members' regions in another order than that of their bytes; spans are applied in order.
+	slices.SortStableFunc(w.changes, func(a, b Change) int {
+		if a.Span.Member != b.Span.Member {
+			return 0
+		}
+		return cmp.Compare(a.Span.Start, b.Span.Start)
+	})
+	return w, nil
+}
+
+// replacer returns the function that makes the text that replaces a value.
+func (m *Remedy) replacer(a Action) func(coffer.DataType, []byte) []byte {
+	switch a {
+	case Mask:
+		return func(t coffer.DataType, v []byte) []byte { return maskText(t, v) }
+	case Tokenise:
+		return func(t coffer.DataType, v []byte) []byte {
+			if t.Authentication() {
+				return []byte(redactedText)
+			}
+			return []byte(m.Vault.Token(t, v))
+		}
+	}
+	return func(coffer.DataType, []byte) []byte { return []byte(redactedText) }
+}
+
+// redactedText is a plain word: it means nothing in any text format, so that a document that holds it still parses.
+const redactedText = "REDACTED"
+
+// maskText replaces letters and digits by X, which unlike "*" has no meaning in YAML and Markdown, and keeps separators and
+// line breaks, so that widths and layouts stay. The last four letters or digits stay where the type can bear it.
+func maskText(t coffer.DataType, v []byte) []byte {
+	out := bytes.Clone(v)
+	left := 0
+	if t.LastFour() {
+		n := 0
+		for _, c := range v {
+			if isWord(c) {
+				n++
+			}
+		}
+		if n >= 8 {
+			left = 4
+		}
+	}
+	res := make([]byte, 0, len(out))
+	for i := len(out); i > 0; {
+		size := 1
+		for size < 4 && i-size > 0 && out[i-size]&0xc0 == 0x80 {
+			size++
+		}
+		switch c := out[i-size : i]; {
+		case left > 0 && isWord(c[0]):
+			left--
+			for k := size - 1; k >= 0; k-- {
+				res = append(res, c[k])
+			}
+		case isWord(c[0]):
+			res = append(res, 'X')
+		default:
+			res = append(res, c...)
+		}
+		i -= size
+	}
+	slices.Reverse(res)
+	return res
+}
+
+func isWord(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c >= 0x80
+}
+
+// List returns all plans, newest first.
+func (m *Remedy) List(ctx context.Context, ask access.Ask) ([]*Plan, error) {
+	permit, err := m.Guard.Check(ctx, ask.Caller, access.FindingList, access.Resource{Kind: access.System}, ask.Context)
+	if err != nil {
+		return nil, err
+	}
+	var out []*Plan
+	for p, err := range m.All(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, p)
+	}
+	slices.SortFunc(out, func(a, b *Plan) int { return b.Created.Compare(a.Created) })
+	return out, m.Guard.Log.Later(ctx, permit.Entry(audit.Done))
+}
+
+// Read returns a plan for showing.
+func (m *Remedy) Read(ctx context.Context, ask access.Ask, id string) (*Plan, error) {
+	p, err := m.Get(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	res, err := m.Resource(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	res.Kind, res.ID = access.Object, p.ObjectID
+	permit, err := m.Guard.Check(ctx, ask.Caller, access.FindingRead, res, ask.Context)
+	if err != nil {
+		return nil, err
+	}
+	e := permit.Entry(audit.Done)
+	e.Plan = id
+	return p, m.Guard.Log.Later(ctx, e)
+}

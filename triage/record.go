@@ -1,0 +1,302 @@
+// Package triage keeps what is known and judged about each finding: its record, its occurrences with their outcomes, verdict,
+// status and the list that every overview and count is made from. It holds masked forms only; values are in package vault.
+//
+// Layout in the store, all of it sealed there:
+//
+//	F#<finding>   meta           the [Record]
+//	F#<finding>   o#<number>     chunks of [Line], named by the number of their first occurrence
+//	L#<shard>     <finding>      the [Summary] of the finding, in one of 16 shards, rewritten by every change of the record
+package triage
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"iter"
+	"slices"
+	"time"
+
+	"coffer"
+	"coffer/access"
+	"coffer/store"
+)
+
+// State says how far the intake of a finding has come.
+type State string
+
+// The states of a finding's intake.
+const (
+	StateReceived State = "received" // known, nothing sealed yet
+	StateSealing  State = "sealing"  // a worker is sealing a generation of values
+	StateSealed   State = "sealed"   // every value that stands at a reported place is sealed and was read back
+	StatePartial  State = "partial"  // as sealed, but not all that Macie detected is located
+	StateUnsealed State = "unsealed" // nothing could be sealed; see Reason
+	StateFailed   State = "failed"   // the finding could not be processed; see Reason. Taking it in again tries again
+)
+
+// Final reports that intake has nothing more to do for the finding.
+func (s State) Final() bool { return s == StateSealed || s == StatePartial || s == StateUnsealed }
+
+// Status is where a finding stands for the people who work on it.
+type Status string
+
+// The statuses of a finding.
+const (
+	Open   Status = "open"
+	Fixed  Status = "fixed"  // a fix was applied and verified; undo is still possible
+	Closed Status = "closed" // judged, or fixed for good
+)
+
+// Verdict is a person's judgement of an occurrence or finding.
+type Verdict string
+
+// The verdicts.
+const (
+	True          Verdict = "true"
+	FalsePositive Verdict = "false-positive"
+	Intended      Verdict = "intended" // meant to be there, and protected
+)
+
+// Ref names an occurrence of another finding.
+type Ref struct {
+	Finding string `json:"finding"`
+	N       int    `json:"n"`
+}
+
+// Closing is what PCI DSS 4.0.1 requirement 12.10.7 asks to be recorded when stored card data was found where it was not
+// expected.
+type Closing struct {
+	Disposition        string    `json:"disposition"`
+	AuthenticationData bool      `json:"authenticationData"` // was sensitive authentication data stored with it
+	Origin             string    `json:"origin"`             // where it came from
+	CorrectiveAction   string    `json:"correctiveAction"`
+	At                 time.Time `json:"at"`
+	By                 string    `json:"by"` // pseudonymous id
+}
+
+// Record is a finding with what became of it. Finding.Occurrences is empty: they are stored as [Line]s.
+type Record struct {
+	Finding    coffer.Finding         `json:"finding"`
+	State      State                  `json:"state"`
+	Reason     string                 `json:"reason,omitempty"`
+	Generation string                 `json:"generation,omitempty"` // the set of sealed values in the vault
+	Count      int                    `json:"count"`                // occurrences located by Macie
+	Sealed     int                    `json:"sealed"`
+	Outcomes   map[coffer.Outcome]int `json:"outcomes,omitempty"`
+	Unverified string                 `json:"unverified,omitempty"` // why the object could not be compared with what Macie saw
+	Rescan     string                 `json:"rescan,omitempty"`     // the earlier finding on the same object version
+	Submitter  string                 `json:"submitter,omitempty"`  // pseudonymous id of who gave the finding
+	ObjectID   string                 `json:"objectId"`             // keyed hash of bucket and key
+	Received   time.Time              `json:"received"`
+	SealedAt   time.Time              `json:"sealedAt,omitzero"`
+	// Was is the version that Macie saw, when the finding was relocated into another one.
+	Was       *coffer.Object `json:"was,omitempty"`
+	Tagged    bool           `json:"tagged,omitempty"`
+	TagReason string         `json:"tagReason,omitempty"` // why the object is not tagged
+
+	Status  Status   `json:"status"`
+	Verdict Verdict  `json:"verdict,omitempty"`
+	Note    string   `json:"note,omitempty"`
+	Plan    string   `json:"plan,omitempty"` // the fix that was applied last
+	Closing *Closing `json:"closing,omitempty"`
+
+	version string // of the stored item; empty: not stored yet
+}
+
+// Line is an occurrence with what was found at its place.
+type Line struct {
+	coffer.Occurrence
+	Outcome coffer.Outcome `json:"outcome"`
+	Masked  string         `json:"masked,omitempty"`
+	Sealed  bool           `json:"sealed,omitempty"`
+	// Same names the occurrence of an earlier finding under which the value is sealed.
+	Same    *Ref    `json:"same,omitempty"`
+	Verdict Verdict `json:"verdict,omitempty"`
+	Note    string  `json:"note,omitempty"`
+}
+
+// Summary is a finding as a list shows it.
+type Summary struct {
+	ID       string            `json:"finding"`
+	Type     string            `json:"type"`
+	Types    []coffer.DataType `json:"types"`
+	Severity coffer.Severity   `json:"severity"`
+	Object   coffer.Object     `json:"object"`
+	Account  string            `json:"account,omitempty"`
+	Region   string            `json:"region,omitempty"`
+	Origin   coffer.Origin     `json:"origin,omitempty"`
+	Created  time.Time         `json:"created"`
+	Received time.Time         `json:"received"`
+	State    State             `json:"state"`
+	Reason   string            `json:"reason,omitempty"`
+	Status   Status            `json:"status"`
+	Verdict  Verdict           `json:"verdict,omitempty"`
+	Rescan   string            `json:"rescan,omitempty"`
+	Plan     string            `json:"plan,omitempty"`
+	Count    int               `json:"occurrences"`
+	Sealed   int               `json:"sealed"`
+}
+
+// Summary returns what lists show of r.
+func (r *Record) Summary() Summary {
+	s := Summary{
+		ID: r.Finding.ID, Type: r.Finding.Type, Severity: r.Finding.Severity, Object: r.Finding.Object,
+		Account: r.Finding.AccountID, Region: r.Finding.Region, Origin: r.Finding.Origin, Created: r.Finding.CreatedAt,
+		Received: r.Received, State: r.State, Reason: r.Reason, Status: r.Status, Verdict: r.Verdict, Rescan: r.Rescan,
+		Plan: r.Plan, Count: r.Count, Sealed: r.Sealed,
+	}
+	for _, d := range r.Finding.Detections {
+		s.Types = append(s.Types, d.Type)
+	}
+	return s
+}
+
+const (
+	shards       = 16
+	linesInChunk = 40
+)
+
+// Records reads and writes the records of findings. It performs no access check: packages vault, pipeline and remedy, and the
+// guarded methods of [Desk], do.
+type Records struct{ DB store.DB }
+
+func part(id string) string { return "F#" + id }
+
+func listKey(id string) store.Key {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(id))
+	return store.Key{Part: fmt.Sprintf("L#%02d", h.Sum32()%shards), Sort: id}
+}
+
+// Get returns the record of a finding; an error wrapping coffer.ErrNotFound when there is none.
+func (rs Records) Get(ctx context.Context, id string) (*Record, error) {
+	if id == "" || len(id) > 256 {
+		return nil, fmt.Errorf("finding: %w", coffer.ErrNotFound)
+	}
+	it, err := rs.DB.Get(ctx, store.Key{Part: part(id), Sort: "meta"})
+	if errors.Is(err, coffer.ErrNotFound) {
+		return nil, fmt.Errorf("finding %s: %w", id, coffer.ErrNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("finding %s: %w", id, err)
+	}
+	var r Record
+	if err := json.Unmarshal(it.Value, &r); err != nil {
+		return nil, fmt.Errorf("record of finding %s: %w", id, coffer.ErrCorrupt)
+	}
+	r.version = it.Version
+	return &r, nil
+}
+
+// Lines returns the occurrences of a finding in order of their numbers.
+func (rs Records) Lines(ctx context.Context, id string) ([]Line, error) {
+	var out []Line
+	for it, err := range rs.DB.Query(ctx, part(id), store.Range{From: "o#", To: "o$"}) {
+		if err != nil {
+			return nil, fmt.Errorf("occurrences of finding %s: %w", id, err)
+		}
+		var chunk []Line
+		if err := json.Unmarshal(it.Value, &chunk); err != nil {
+			return nil, fmt.Errorf("occurrences of finding %s: %w", id, coffer.ErrCorrupt)
+		}
+		out = append(out, chunk...)
+	}
+	return out, nil
+}
+
+// Save returns the operations that store r and its list entry under the condition that nobody changed it since it was read
+// (or that it does not exist, for a new one). After they were applied r counts as read again.
+func (r *Record) Save() []store.Op {
+	v := store.NewVersion()
+	meta := store.Op{Verb: store.Put, Expect: r.version, Item: store.Item{
+		Key: store.Key{Part: part(r.Finding.ID), Sort: "meta"}, Value: encode(r), Version: v,
+	}}
+	list := store.Op{Verb: store.Put, Expect: store.Any, Item: store.Item{
+		Key: listKey(r.Finding.ID), Value: encode(r.Summary()), Version: v,
+	}}
+	r.version = v
+	return []store.Op{meta, list}
+}
+
+// SaveLines returns the operations that store the occurrences of a finding: all of them, or whole chunks as Lines returned them.
+func SaveLines(id string, lines []Line) []store.Op {
+	var ops []store.Op
+	for len(lines) > 0 {
+		n := min(linesInChunk, len(lines))
+		ops = append(ops, store.Op{Verb: store.Put, Expect: store.Any, Item: store.Item{
+			Key:     store.Key{Part: part(id), Sort: fmt.Sprintf("o#%08d", lines[0].N)},
+			Value:   encode(lines[:n]),
+			Version: store.NewVersion(),
+		}})
+		lines = lines[n:]
+	}
+	return ops
+}
+
+// All yields the summaries of all findings, in no particular order.
+func (rs Records) All(ctx context.Context) iter.Seq2[Summary, error] {
+	return func(yield func(Summary, error) bool) {
+		for shard := range shards {
+			for it, err := range rs.DB.Query(ctx, fmt.Sprintf("L#%02d", shard), store.Range{}) {
+				var s Summary
+				if err == nil {
+					if json.Unmarshal(it.Value, &s) != nil {
+						err = fmt.Errorf("list entry: %w", coffer.ErrCorrupt)
+					}
+				}
+				if !yield(s, err) || err != nil {
+					return
+				}
+			}
+		}
+	}
+}
+
+// encode marshals what always can be.
+func encode(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("internal error: " + err.Error())
+	}
+	return b
+}
+
+// Resource describes the finding to the policies.
+func (r *Record) Resource() access.Resource {
+	f := &r.Finding
+	res := access.Resource{
+		Kind: access.Finding, ID: f.ID, Severity: f.Severity, Bucket: f.Object.Bucket, Account: f.AccountID,
+		Origins: []coffer.Origin{f.Origin}, BucketTags: f.OnBucket.Tags,
+	}
+	if r.Submitter != "" {
+		res.Submitters = []string{r.Submitter}
+	}
+	for _, d := range f.Detections {
+		res.Types = append(res.Types, d.Type)
+		if !slices.Contains(res.Categories, d.Category) {
+			res.Categories = append(res.Categories, d.Category)
+		}
+	}
+	return res
+}
+
+// StaleLines returns the operations that remove stored occurrences which the chunks of lines, as SaveLines makes them, do not
+// overwrite.
+func (rs Records) StaleLines(ctx context.Context, id string, lines []Line) ([]store.Op, error) {
+	keep := map[string]bool{}
+	for _, op := range SaveLines(id, lines) {
+		keep[op.Item.Key.Sort] = true
+	}
+	var ops []store.Op
+	for it, err := range rs.DB.Query(ctx, part(id), store.Range{From: "o#", To: "o$"}) {
+		if err != nil {
+			return nil, fmt.Errorf("occurrences of finding %s: %w", id, err)
+		}
+		if !keep[it.Key.Sort] {
+			ops = append(ops, store.Op{Verb: store.Delete, Expect: store.Any, Item: store.Item{Key: it.Key}})
+		}
+	}
+	return ops, nil
+}

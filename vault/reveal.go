@@ -1,0 +1,177 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"coffer"
+	"coffer/access"
+	"coffer/audit"
+	"coffer/envelope"
+	"coffer/store"
+	"coffer/triage"
+)
+
+// Reveal opens the sealed values of a finding: those with the numbers ns, or all when there are none. The entry that says so
+// is durable before the first value is opened; when it cannot be written nothing is opened and the error wraps
+// coffer.ErrUnavailable. A second entry reports the result before the values are returned.
+//
+// A number that the finding does not have, or whose value is not sealed, gives coffer.ErrNotFound. The caller wipes the values.
+func (v *Vault) Reveal(ctx context.Context, ask access.Ask, finding string, ns ...int) ([]Revealed, error) {
+	rec, err := v.Records.Get(ctx, finding)
+	if err != nil {
+		return nil, v.hide(ctx, ask, access.ValueReveal, finding, err)
+	}
+	lines, err := v.Records.Lines(ctx, finding)
+	if err != nil {
+		return nil, err
+	}
+	picked, err := pick(lines, ns)
+	permit, denied := v.check(ctx, ask.Values(len(picked)), access.ValueReveal, rec.Resource())
+	if denied != nil {
+		return nil, denied
+	}
+	if err != nil {
+		return nil, err
+	}
+	intent := permit.Entry(audit.Intent)
+	for _, l := range picked {
+		intent.Occurrences = append(intent.Occurrences, l.N)
+	}
+	intent.Object = rec.ObjectID
+	ref, err := v.Guard.Log.Append(ctx, intent)
+	if err != nil {
+		return nil, err
+	}
+	out, err := v.openLines(ctx, rec, picked)
+	if err2 := v.report(ctx, permit, ref, rec.ObjectID, err, map[string]string{"values": strconv.Itoa(len(out))}); err2 != nil {
+		err = errors.Join(err, err2)
+	}
+	if err != nil {
+		for _, r := range out {
+			r.Plain.Wipe()
+		}
+		return nil, err
+	}
+	return out, nil
+}
+
+// report appends the entry that says how an act ended whose intent was recorded as ref.
+func (v *Vault) report(ctx context.Context, permit *audit.Permit, ref audit.Ref, objectID string, err error, detail map[string]string) error {
+	outcome := audit.Done
+	if err != nil {
+		outcome = audit.Failed
+	}
+	e := permit.Entry(outcome)
+	e.Object, e.Intent, e.Detail = objectID, ref, detail
+	_, err = v.Guard.Log.Append(ctx, e)
+	return err
+}
+
+func (v *Vault) check(ctx context.Context, ask access.Ask, action access.Action, r access.Resource) (*audit.Permit, error) {
+	return v.Guard.Check(ctx, ask.Caller, action, r, ask.Context)
+}
+
+// hide answers for a finding that does not exist the way it would for one that the caller may not know of.
+func (v *Vault) hide(ctx context.Context, ask access.Ask, action access.Action, finding string, err error) error {
+	if !errors.Is(err, coffer.ErrNotFound) {
+		return err
+	}
+	_, denied := v.check(ctx, ask, action, access.Resource{Kind: access.Finding, ID: finding})
+	if errors.Is(denied, coffer.ErrUnavailable) {
+		return denied
+	}
+	return err
+}
+
+// pick returns the lines with the numbers ns, or all that are sealed.
+func pick(lines []triage.Line, ns []int) ([]triage.Line, error) {
+	var out []triage.Line
+	if len(ns) == 0 {
+		for _, l := range lines {
+			if l.Sealed {
+				out = append(out, l)
+			}
+		}
+		return out, nil
+	}
+	for _, n := range ns {
+		i, ok := slices.BinarySearchFunc(lines, n, func(l triage.Line, n int) int { return l.N - n })
+		switch {
+		case !ok:
+			return nil, fmt.Errorf("occurrence %d of the finding: %w", n, coffer.ErrNotFound)
+		case !lines[i].Sealed:
+			return nil, fmt.Errorf("occurrence %d is %s; no value of it is sealed: %w", n, lines[i].Outcome, coffer.ErrNotFound)
+		}
+		out = append(out, lines[i])
+	}
+	return out, nil
+}
+
+// source is where the value of a line is sealed.
+type source struct {
+	set Set
+	n   int
+}
+
+// openLines opens the values of lines, one Unwrap for each set they are sealed in.
+func (v *Vault) openLines(ctx context.Context, rec *triage.Record, lines []triage.Line) (out []Revealed, err error) {
+	openers := map[Set]*envelope.Opener{}
+	defer func() {
+		for _, o := range openers {
+			o.Wipe()
+		}
+	}()
+	for _, l := range lines {
+		src := source{Set{rec.Finding.ID, rec.Generation}, l.N}
+		at := l.At
+		if l.Same != nil {
+			other, err := v.Records.Get(ctx, l.Same.Finding)
+			if err != nil {
+				return out, err
+			}
+			src = source{Set{other.Finding.ID, other.Generation}, l.Same.N}
+		}
+		opener := openers[src.set]
+		if opener == nil {
+			if opener, err = v.open(ctx, src.set, envelope.ForReveal); err != nil {
+				return out, err
+			}
+			openers[src.set] = opener
+		}
+		plain, err := v.openOne(ctx, src, opener, l.Type, at)
+		if err != nil {
+			return out, err
+		}
+		out = append(out, Revealed{Finding: rec.Finding.ID, N: l.N, Type: l.Type, At: at, Plain: plain})
+	}
+	return out, nil
+}
+
+// openOne reads the one chunk that holds the value and opens the value alone.
+func (v *Vault) openOne(ctx context.Context, src source, o *envelope.Opener, t coffer.DataType, at coffer.Location) (plain coffer.Plaintext, err error) {
+	errFound := errors.New("found")
+	err = v.boxes(ctx, src.set, store.Range{To: number(src.n + 1), Reverse: true}, func(n int, box []byte) error {
+		if n > src.n {
+			return fmt.Errorf("sealed occurrence %d: %w", src.n, coffer.ErrNotFound)
+		}
+		if n < src.n {
+			return nil
+		}
+		plain, err = o.Open(src.set.identity(n, t, at), box)
+		if err == nil {
+			err = errFound
+		}
+		return err
+	})
+	switch {
+	case errors.Is(err, errFound):
+		return plain, nil
+	case err == nil:
+		return plain, fmt.Errorf("sealed occurrence %d: %w", src.n, coffer.ErrNotFound)
+	}
+	return plain, fmt.Errorf("open occurrence %d: %w", src.n, err)
+}
