@@ -190,7 +190,9 @@ func nested(f format.Format) bool {
 
 // copyAll copies r to dst, watching ctx.
 func copyAll(ctx context.Context, dst io.Writer, r io.Reader) (int64, error) {
-	return io.Copy(onlyWriter{dst}, &watched{ctx, r})
+	buf := newChunk()
+	defer freeChunk(buf)
+	return io.CopyBuffer(onlyWriter{dst}, &watched{ctx, r}, buf)
 }
 
 type watched struct {

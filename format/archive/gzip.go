@@ -2,6 +2,7 @@ package archive
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -51,6 +52,7 @@ func (g Gzip) Walk(ctx context.Context, dst io.Writer, src format.Source, want [
 		}
 	}
 	z := newInflater(in, b)
+	defer func() { freeFlate(z.fl) }()
 	a := newAhead(z)
 	defer a.close()
 
@@ -184,9 +186,28 @@ type inflater struct {
 
 func newInflater(in *input, b *budget) *inflater {
 	z := &inflater{b: b, in: in, br: bufio.NewReaderSize(in, 64<<10), first: true}
-	z.fl = flate.NewReader(z.br)
+	z.fl = newFlate(z.br)
 	return z
 }
+
+// Inflaters are large and archives have many small members.
+var flates sync.Pool
+
+func newFlate(r *bufio.Reader) io.ReadCloser {
+	if fl, ok := flates.Get().(io.ReadCloser); ok {
+		_ = fl.(flate.Resetter).Reset(r, nil) // resetting cannot fail
+		return fl
+	}
+	return flate.NewReader(r)
+}
+
+// freeFlate lets fl be used again. What its window has of a document is overwritten.
+func freeFlate(fl io.ReadCloser) {
+	_ = fl.(flate.Resetter).Reset(bytes.NewReader(nil), blank[:])
+	flates.Put(fl)
+}
+
+var blank [32 << 10]byte
 
 // offset returns how far the file was consumed.
 func (z *inflater) offset() int64 { return z.in.n - int64(z.br.Buffered()) }
@@ -559,7 +580,8 @@ func (w *gzipWriter) begin(held int64) error {
 	} else {
 		w.fw.Reset(w.dst)
 	}
-	again := flate.NewReader(bufio.NewReaderSize(io.NewSectionReader(w.original, s.data, math.MaxInt64-s.data), 64<<10))
+	again := newFlate(bufio.NewReaderSize(io.NewSectionReader(w.original, s.data, math.MaxInt64-s.data), 64<<10))
+	defer freeFlate(again)
 	if n, err := copyAll(w.ctx, writerFunc(w.compress), io.LimitReader(again, held)); err != nil || n < held {
 		return reread(err)
 	}

@@ -372,21 +372,28 @@ func (w *tarWalk) member(h *tarHeader) error {
 
 // pass goes on by n bytes, copying them to dst if it is not nil.
 func (w *tarWalk) pass(n int64, dst io.Writer) error {
-	const far = 1 << 20
-	if dst == nil {
-		if to := w.offset() + n; n > far && w.at != nil && w.size >= to {
-			w.in = &input{ctx: w.ctx, r: io.NewSectionReader(w.at, to, w.size-to)}
-			w.br.Reset(w.in)
-			w.start = to
-			return nil
+	if dst != nil {
+		m, err := copyAll(w.ctx, dst, io.LimitReader(w.br, n))
+		if err == nil && m < n {
+			err = w.invalid("member breaks off")
 		}
-		dst = io.Discard
+		return err
 	}
-	m, err := copyAll(w.ctx, dst, io.LimitReader(w.br, n))
-	if err == nil && m < n {
-		err = w.invalid("member breaks off")
+	const far = 1 << 20
+	if to := w.offset() + n; n > far && w.at != nil && w.size >= to {
+		w.in = &input{ctx: w.ctx, r: io.NewSectionReader(w.at, to, w.size-to)}
+		w.br.Reset(w.in)
+		w.start = to
+		return nil
 	}
-	return err
+	for n > 0 {
+		m, err := w.br.Discard(int(min(n, 1<<30)))
+		if err != nil {
+			return w.invalid("member breaks off")
+		}
+		n -= int64(m)
+	}
+	return nil
 }
 
 // tarBody reads a member's data.

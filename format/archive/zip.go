@@ -392,6 +392,7 @@ func (w *zipWalk) member(i int) error {
 		return w.failed(err)
 	}
 	m := newMember(w.ctx, w.b, io.NewSectionReader(w.at, data, r.comp), r)
+	defer m.close()
 	a := newAhead(m)
 	defer a.close()
 	if len(a.rest) == 0 && a.next != io.EOF {
@@ -418,6 +419,7 @@ func (w *zipWalk) member(i int) error {
 			return nil, err
 		}
 		again := newMember(w.ctx, nil, io.NewSectionReader(w.at, data, r.comp), r)
+		defer again.close()
 		if n, err := io.Copy(out, io.LimitReader(again, held)); err != nil || n < held {
 			return nil, reread(err)
 		}
@@ -482,9 +484,17 @@ func newMember(ctx context.Context, b *budget, in *io.SectionReader, r record) *
 	m := &member{ctx: ctx, b: b, r: r, in: in, fl: in}
 	if r.method == methodDeflate {
 		m.br = bufio.NewReaderSize(in, int(min(64<<10, max(512, r.comp))))
-		m.fl = flate.NewReader(m.br)
+		m.fl = newFlate(m.br)
 	}
 	return m
+}
+
+// close gives back what can be used again. The member must not be read after it.
+func (m *member) close() {
+	if m.br != nil {
+		freeFlate(m.fl.(io.ReadCloser))
+		m.fl = nil
+	}
 }
 
 func (m *member) consumed() int64 {
