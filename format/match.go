@@ -3,7 +3,6 @@ package format
 import (
 	"cmp"
 	"slices"
-	"sort"
 	"strings"
 	"unicode/utf8"
 
@@ -34,14 +33,14 @@ const (
 // name in which a backslash is taken literally; 2000 is the text of a record that cannot be parsed, where the field is not
 // known. A walk goes forward only, so the first candidate of an ambiguous path has Alt 0 even when others follow.
 type Matcher struct {
-	root, cut *step  // tries of the whole and of the cut paths; cut is nil when there is none
-	records   []want // all wants by record index
+	root, cut *step // tries of the whole and of the cut paths; cut is nil when there is none
+	records   wants // all of them
 
-	readings []reading // of the index of this record
-	anywhere bool      // this record has a cut path
-	active   []*step   // steps reached, level by level
-	ended    []*step   // steps at which wants of this record ended, at this level or above
-	hits     []Place   // those wants
+	readings [4]reading // of the index of this record
+	anywhere bool       // this record has a cut path
+	active   []*step    // steps reached, level by level
+	ended    []*step    // steps at which wants of this record ended, at this level or above
+	hits     []Place    // those wants
 	levels   []level
 	fields   map[field]int
 	text     []byte
@@ -54,11 +53,20 @@ type field struct {
 }
 
 type step struct {
-	names    map[string]*step
+	few      []named          // members, in the beginning
+	names    map[string]*step // all members, when they are more than few
 	elements map[int64]*step
 	tails    []tail
-	wants    []want // that end here, by record index
-	ended    int    // how often it is in Matcher.ended
+	wants    wants // that end here
+	ended    int   // how often it is in Matcher.ended
+}
+
+// fewNames is how many names are compared one by one, which is faster than a map.
+const fewNames = 8
+
+type named struct {
+	name string
+	next *step
 }
 
 // tail is a name that Macie has cut.
@@ -76,9 +84,16 @@ type want struct {
 	root      bool
 }
 
+// wants are ordered by record index. Records come in ascending order, so for each reading of the index the position of the next
+// want only goes forward.
+type wants struct {
+	all []want
+	at  [4]int
+}
+
 type reading struct {
 	index int64
-	alt   int
+	same  bool // as an earlier reading, so that it adds nothing
 }
 
 // level is what held before the step down.
@@ -87,25 +102,25 @@ type level struct{ active, ended, hits, chars int }
 // NewMatcher returns a matcher for the record locations in want.
 func NewMatcher(want []coffer.Location) *Matcher {
 	m := &Matcher{root: &step{}, fields: map[field]int{}}
+	paths := map[string][]ending{}
 	for n, l := range want {
 		if l.Kind != coffer.Record || l.Member != "" {
 			continue
 		}
-		if l.Path == "" {
-			l.Path = "$"
+		// Most paths are wanted in many records.
+		ends, known := paths[l.Path]
+		if !known {
+			ends = m.paths(l.Path)
+			paths[l.Path] = ends
 		}
-		p, escaped, err := parsePath(l.Path, false)
-		if err != nil {
-			continue
-		}
-		m.add(l.Index, n, 0, p)
-		if escaped {
-			if p, _, err := parsePath(l.Path, true); err == nil {
-				m.add(l.Index, n, altLoose, p)
-			}
+		for _, e := range ends {
+			w := e.want
+			w.index, w.n = l.Index, n
+			e.step.wants.all = append(e.step.wants.all, w)
+			m.records.all = append(m.records.all, w)
 		}
 	}
-	order(m.records)
+	m.records.order()
 	m.root.order()
 	if m.cut != nil {
 		m.cut.order()
@@ -113,11 +128,32 @@ func NewMatcher(want []coffer.Location) *Matcher {
 	return m
 }
 
-func (m *Matcher) add(index int64, n, alt int, p Path) {
-	if len(p.Steps) > MaxDepth {
-		return
+// ending is where a path ends, with what the wants for it have in common.
+type ending struct {
+	step *step
+	want want
+}
+
+// paths returns the endings of the readings of a path.
+func (m *Matcher) paths(path string) []ending {
+	if path == "" {
+		path = "$"
 	}
-	w := want{index: index, n: n, alt: alt, cut: p.Cut, ambiguous: p.Cut, root: len(p.Steps) == 0}
+	p, escaped, err := parsePath(path, false)
+	if err != nil || len(p.Steps) > MaxDepth {
+		return nil
+	}
+	ends := []ending{m.add(p, 0)}
+	if escaped {
+		if p, _, err := parsePath(path, true); err == nil && len(p.Steps) <= MaxDepth {
+			ends = append(ends, m.add(p, altLoose))
+		}
+	}
+	return ends
+}
+
+func (m *Matcher) add(p Path, alt int) ending {
+	w := want{alt: alt, cut: p.Cut, ambiguous: p.Cut, root: len(p.Steps) == 0}
 	s := m.root
 	if p.Cut {
 		if m.cut == nil {
@@ -129,7 +165,7 @@ func (m *Matcher) add(index int64, n, alt int, p Path) {
 		end, cut := strings.CutPrefix(e.Name, "...")
 		switch {
 		case e.Element:
-			s = child(&s.elements, e.Index)
+			s = s.element(e.Index)
 		case cut && end != "":
 			w.ambiguous = true
 			i := slices.IndexFunc(s.tails, func(t tail) bool { return t.end == end })
@@ -139,33 +175,78 @@ func (m *Matcher) add(index int64, n, alt int, p Path) {
 			}
 			s = s.tails[i].next
 		default:
-			s = child(&s.names, e.Name)
+			s = s.member(e.Name)
 		}
 	}
-	s.wants = append(s.wants, w)
-	m.records = append(m.records, w)
+	return ending{s, w}
 }
 
-func child[K comparable](of *map[K]*step, k K) *step {
-	if *of == nil {
-		*of = map[K]*step{}
+func (s *step) member(name string) *step {
+	if next := s.named([]byte(name)); next != nil {
+		return next
 	}
-	s := (*of)[k]
-	if s == nil {
-		s = &step{}
-		(*of)[k] = s
+	next := &step{}
+	if s.names == nil && len(s.few) < fewNames {
+		s.few = append(s.few, named{name, next})
+		return next
 	}
-	return s
+	if s.names == nil {
+		s.names = map[string]*step{}
+		for _, f := range s.few {
+			s.names[f.name] = f.next
+		}
+	}
+	s.names[name] = next
+	return next
 }
 
-func order(w []want) {
-	slices.SortStableFunc(w, func(a, b want) int { return cmp.Compare(a.index, b.index) })
+func (s *step) named(name []byte) *step {
+	if s.names != nil {
+		return s.names[string(name)]
+	}
+	for i := range s.few {
+		if f := &s.few[i]; f.name == string(name) {
+			return f.next
+		}
+	}
+	return nil
+}
+
+func (s *step) element(i int64) *step {
+	if s.elements == nil {
+		s.elements = map[int64]*step{}
+	}
+	next := s.elements[i]
+	if next == nil {
+		next = &step{}
+		s.elements[i] = next
+	}
+	return next
+}
+
+func (w *wants) order() {
+	slices.SortStableFunc(w.all, func(a, b want) int { return cmp.Compare(a.index, b.index) })
+}
+
+// from returns the wants from the first one on whose record is index or later, in reading r.
+func (w *wants) from(r int, index int64) []want {
+	i := w.at[r]
+	for i < len(w.all) && w.all[i].index < index {
+		i++
+	}
+	w.at[r] = i
+	return w.all[i:]
 }
 
 func (s *step) order() {
-	order(s.wants)
-	for _, c := range s.names {
-		c.order()
+	s.wants.order()
+	for _, c := range s.few {
+		c.next.order()
+	}
+	if s.names != nil {
+		for _, c := range s.names {
+			c.order()
+		}
 	}
 	for _, c := range s.elements {
 		c.order()
@@ -175,46 +256,47 @@ func (s *step) order() {
 	}
 }
 
-func (s *step) leaf() bool { return len(s.names) == 0 && len(s.elements) == 0 && len(s.tails) == 0 }
+func (s *step) leaf() bool { return len(s.few) == 0 && len(s.elements) == 0 && len(s.tails) == 0 }
 
 // Skip returns how many records, from the one that is index and other in the two ways of counting on, hold no wanted location
 // for certain; the second way of counting does not grow faster than the first. It returns -1 when no record holds one any more.
 func (m *Matcher) Skip(index, other int64) int64 {
 	n := int64(-1)
-	for _, i := range [...]int64{index, other} {
+	for r, i := range [...]int64{index, other} {
 		// A location of the record after this one may mean this one.
-		k := sort.Search(len(m.records), func(k int) bool { return m.records[k].index >= i })
-		if k == len(m.records) {
-			continue
-		}
-		d := max(0, m.records[k].index-1-i)
-		if n < 0 || d < n {
-			n = d
+		if next := m.records.from(r, i); len(next) > 0 {
+			if d := max(0, next[0].index-1-i); n < 0 || d < n {
+				n = d
+			}
 		}
 	}
 	return n
 }
 
 // Begin goes to the root of the record that is index as the format counts records (0-based), and other in the other way of
-// counting, which is index where there is none. It returns whether anything in the record is wanted.
+// counting, which is index where there is none; neither goes back from one record to the next. It returns whether anything in the record is wanted.
 func (m *Matcher) Begin(index, other int64) bool {
-	m.readings = append(m.readings[:0], reading{index, 0})
-	for i, r := range [...]int64{other, index + 1, other + 1} {
-		if !slices.ContainsFunc(m.readings, func(o reading) bool { return o.index == r }) {
-			m.readings = append(m.readings, reading{r, (i + 1) * altIndex})
+	for r, i := range [...]int64{index, other, index + 1, other + 1} {
+		m.readings[r] = reading{index: i}
+		for _, o := range m.readings[:r] {
+			m.readings[r].same = m.readings[r].same || o.index == i
 		}
 	}
 	for len(m.levels) > 0 { // a record that was left on an error
 		m.Up()
 	}
 	m.release(0)
-	clear(m.fields)
+	if len(m.fields) > 0 {
+		clear(m.fields)
+	}
 	m.active, m.hits = append(m.active[:0], m.root), m.hits[:0]
 	wanted := false
 	m.anywhere = false
-	for _, w := range matching(m.records, m.readings) {
-		wanted = true
-		m.anywhere = m.anywhere || w.cut
+	for r := range m.readings {
+		for _, w := range m.matching(&m.records, r) {
+			wanted = true
+			m.anywhere = m.anywhere || w.cut
+		}
 	}
 	if !wanted {
 		m.active = m.active[:0]
@@ -232,118 +314,127 @@ func (m *Matcher) release(n int) {
 	m.ended = m.ended[:n]
 }
 
-// matching yields the wants whose index is one of the readings, with the reading's number.
-func matching(wants []want, readings []reading) func(func(int, want) bool) {
-	return func(yield func(int, want) bool) {
-		for r, rd := range readings {
-			k := sort.Search(len(wants), func(k int) bool { return wants[k].index >= rd.index })
-			for ; k < len(wants) && wants[k].index == rd.index; k++ {
-				if !yield(r, wants[k]) {
-					return
-				}
-			}
-		}
+// matching returns the wants of the record in reading r.
+func (m *Matcher) matching(of *wants, r int) []want {
+	rd := &m.readings[r]
+	if rd.same {
+		return nil
 	}
+	w := of.from(r, rd.index)
+	n := 0
+	for n < len(w) && w[n].index == rd.index {
+		n++
+	}
+	return w[:n]
 }
 
 // match notes the wants of this record that end at s.
 func (m *Matcher) match(s *step, chars int) {
-	if len(s.wants) == 0 {
+	if len(s.wants.all) == 0 {
 		return
 	}
 	s.ended++
 	m.ended = append(m.ended, s)
-	last, n := -1, 0
-	for r, w := range matching(s.wants, m.readings) {
-		alt := m.readings[r].alt + w.alt
-		if w.ambiguous {
-			if s.ended > 1 {
-				continue // it already holds for all that is below an enclosing object
+	for r := range m.readings {
+		number := [2]int{-1, -1} // of this field, by likelihood
+		for _, w := range m.matching(&s.wants, r) {
+			alt := r*altIndex + w.alt
+			if w.ambiguous {
+				if s.ended > 1 {
+					continue // it already holds for all that is below an enclosing object
+				}
+				if w.cut && w.alt == 0 && chars <= MaxPath {
+					alt += altLoose
+				}
+				n := &number[alt%altIndex/altLoose]
+				if *n < 0 {
+					*n = m.fields[field{s, alt}]
+					m.fields[field{s, alt}]++
+				}
+				alt += min(*n, altLoose-1)
 			}
-			if w.cut && w.alt == 0 && chars <= MaxPath {
-				alt += altLoose
-			}
-			if alt != last {
-				last, n = alt, m.fields[field{s, alt}]
-				m.fields[field{s, alt}] = n + 1
-			}
-			alt += min(n, altLoose-1)
+			m.hits = append(m.hits, Place{Want: w.n, Alt: alt})
 		}
-		m.hits = append(m.hits, Place{Want: w.n, Alt: alt})
 	}
 }
 
-func (m *Matcher) down(chars int) []*step {
-	last := level{}
+// top returns the beginning of this level in active, and the characters of its path.
+func (m *Matcher) top() (from, chars int) {
 	if n := len(m.levels); n > 0 {
-		last = m.levels[n-1]
+		return m.levels[n-1].active, m.levels[n-1].chars
 	}
-	from := last.active
-	if len(m.levels) == 0 {
-		from = 0
-	}
+	return 0, 0
+}
+
+// Name goes down to the member name, if anything there or below it may be wanted, and says whether it did. Of a very long name
+// the end is enough, as long as it is longer than any wanted name.
+func (m *Matcher) Name(name []byte) bool {
+	from, chars := m.top()
 	to := len(m.active)
-	m.levels = append(m.levels, level{to, len(m.ended), len(m.hits), last.chars + chars})
-	return m.active[from:to]
+	l := level{to, len(m.ended), len(m.hits), chars}
+	if m.anywhere {
+		m.text = AppendName(m.text[:0], name)
+		l.chars += utf8.RuneCount(m.text)
+	}
+	for _, s := range m.active[from:to] {
+		m.member(s, name, l.chars)
+	}
+	if m.anywhere && len(m.levels) > 0 { // at least one element was cut off
+		m.member(m.cut, name, l.chars)
+	}
+	return m.down(l)
 }
 
-func (m *Matcher) reach(s *step) {
-	if s == nil {
-		return
-	}
-	if !s.leaf() {
-		m.active = append(m.active, s)
-	}
-	m.match(s, 1+m.levels[len(m.levels)-1].chars)
-}
-
-func (m *Matcher) named(s *step, name []byte) {
-	if s.names != nil {
-		m.reach(s.names[string(name)])
+func (m *Matcher) member(s *step, name []byte, chars int) {
+	if next := s.named(name); next != nil {
+		m.reach(next, chars)
 	}
 	for _, t := range s.tails {
 		if len(name) > len(t.end) && string(name[len(name)-len(t.end):]) == t.end {
-			m.reach(t.next)
+			m.reach(t.next, chars)
 		}
 	}
 }
 
-// Name goes down to the member name. It returns whether anything there or below it is wanted. Of a very long name the end is
-// enough, as long as it is longer than any wanted name.
-func (m *Matcher) Name(name []byte) bool {
-	chars := 0
-	if m.anywhere {
-		m.text = AppendName(m.text[:0], name)
-		chars = utf8.RuneCount(m.text)
-	}
-	deep := len(m.levels) > 0
-	for _, s := range m.down(chars) {
-		m.named(s, name)
-	}
-	if m.anywhere && deep { // at least one element was cut off
-		m.named(m.cut, name)
-	}
-	return m.Below()
-}
-
-// Element goes down to element i of an array. It returns whether anything there or below it is wanted.
+// Element goes down to element i of an array, if anything there or below it may be wanted, and says whether it did.
 func (m *Matcher) Element(i int64) bool {
-	chars := 0
+	from, chars := m.top()
+	to := len(m.active)
+	l := level{to, len(m.ended), len(m.hits), chars}
 	if m.anywhere {
 		var b [24]byte
-		chars = len(AppendElement(b[:0], i))
+		l.chars += len(AppendElement(b[:0], i))
 	}
-	deep := len(m.levels) > 0
-	for _, s := range m.down(chars) {
-		m.reach(s.elements[i])
+	for _, s := range m.active[from:to] {
+		if next := s.elements[i]; next != nil {
+			m.reach(next, l.chars)
+		}
 	}
-	if m.anywhere && deep {
-		m.reach(m.cut.elements[i])
+	if m.anywhere && len(m.levels) > 0 {
+		if next := m.cut.elements[i]; next != nil {
+			m.reach(next, l.chars)
+		}
 	}
-	return m.Below()
+	return m.down(l)
 }
 
-// Up goes back to where the last Name or Element came from.
+func (m *Matcher) reach(s *step, chars int) {
+	if !s.leaf() {
+		m.active = append(m.active, s)
+	}
+	m.match(s, 1+chars)
+}
+
+func (m *Matcher) down(from level) bool {
+	if len(m.active) == from.active && len(m.hits) == 0 && !m.anywhere {
+		m.release(from.ended)
+		return false
+	}
+	m.levels = append(m.levels, from)
+	return true
+}
+
+// Up goes back from where the last Name or Element went down to.
 func (m *Matcher) Up() {
 	n := len(m.levels) - 1
 	l := m.levels[n]
@@ -363,26 +454,16 @@ func (m *Matcher) Names() []Place {
 	return m.hits
 }
 
-// Below reports whether anything at this place or below it may be wanted.
-func (m *Matcher) Below() bool {
-	if len(m.hits) > 0 || m.anywhere {
-		return true
-	}
-	from := 0
-	if n := len(m.levels); n > 0 {
-		from = m.levels[n-1].active
-	}
-	return len(m.active) > from
-}
-
 // Record appends to places the wanted locations of the record whose text cannot be parsed.
 func (m *Matcher) Record(places []Place) []Place {
-	for r, w := range matching(m.records, m.readings) {
-		switch {
-		case w.root:
-			places = append(places, Place{Want: w.n, Alt: m.readings[r].alt})
-		case w.alt == 0:
-			places = append(places, Place{Want: w.n, Alt: m.readings[r].alt + altRecord})
+	for r := range m.readings {
+		for _, w := range m.matching(&m.records, r) {
+			switch {
+			case w.root:
+				places = append(places, Place{Want: w.n, Alt: r * altIndex})
+			case w.alt == 0:
+				places = append(places, Place{Want: w.n, Alt: r*altIndex + altRecord})
+			}
 		}
 	}
 	return places

@@ -320,6 +320,9 @@ func (k *walker) space() (byte, error) {
 
 // next is space inside a value, where the end is a mistake.
 func (k *walker) next() (byte, error) {
+	if k.p < len(k.w) && k.w[k.p] > ' ' {
+		return k.w[k.p], nil
+	}
 	c, err := k.space()
 	if err == io.EOF {
 		err = k.mistake("unexpected end")
@@ -412,7 +415,7 @@ func (k *walker) object() error {
 			return err
 		}
 		k.path, k.name = k.path[:path], k.name[:name]
-		if k.match != nil {
+		if wanted && k.match != nil {
 			k.match.Up()
 		}
 		if c, err = k.next(); err != nil {
@@ -457,7 +460,7 @@ func (k *walker) array(element bool) error {
 			return err
 		}
 		k.path = k.path[:path]
-		if k.match != nil {
+		if wanted && k.match != nil {
 			k.match.Up()
 		}
 		if c, err = k.next(); err != nil {
@@ -487,24 +490,35 @@ func (k *walker) array(element bool) error {
 func (k *walker) member() (wanted bool, err error) {
 	k.p++
 	r := &k.region
+	if k.match != nil && len(k.match.Names()) == 0 {
+		// Most names are short and not wanted.
+		if n := plain(k.w[k.p:]); k.p+n < len(k.w) && k.w[k.p+n] == '"' && n <= format.MaxWindow {
+			name := k.w[k.p : k.p+n]
+			k.p += n + 1
+			if wanted = k.match.Name(name); wanted {
+				k.down(name)
+			}
+			return wanted, nil
+		}
+	}
 	k.kind, r.IsName, r.Whole = str, true, true
-	shown := k.match == nil || len(k.match.Names()) > 0
-	if err := k.stretch(shown); err != nil {
+	if err := k.stretch(k.match == nil || len(k.match.Names()) > 0); err != nil {
 		return false, err
 	}
 	// The text of the last window is still there: what matters of a name that is longer is its end.
-	if k.match != nil {
-		if wanted = k.match.Name(r.Text); !wanted {
-			return false, nil
-		}
+	if wanted = k.match == nil || k.match.Name(r.Text); wanted {
+		k.down(r.Text)
 	}
-	k.path = format.AppendName(k.path, r.Text)
+	return wanted, nil
+}
+
+func (k *walker) down(name []byte) {
+	k.path = format.AppendName(k.path, name)
 	if len(k.name) > 0 {
 		k.name = append(k.name, '.')
 	}
-	tail, _ := format.CutName(r.Text)
+	tail, _ := format.CutName(name)
 	k.name = append(k.name, tail...)
-	return true, nil
 }
 
 // scalar offers the scalar of this kind at p.
