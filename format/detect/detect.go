@@ -292,7 +292,7 @@ func nearest(t Text, fs []found, words keywords) []found {
 		if i+1 < len(fs) {
 			to = fs[i+1].start
 		}
-		if words.near(Text{Text: t.Text[from:to]}, f.start-from, f.end-from) {
+		if f.v >= sure || words.near(Text{Text: t.Text[from:to]}, f.start-from, f.end-from) {
 			kept = append(kept, f)
 		}
 	}
