@@ -108,6 +108,9 @@ func (m *Remedy) Apply(ctx context.Context, ask access.Ask, id string, closing C
 				return err
 			}
 		case Applying:
+			if err := m.record(ctx, permit, p, "resume", audit.Intent, l.Held()); err != nil {
+				return err
+			}
 		case Applied:
 			return nil
 		default:
@@ -182,7 +185,7 @@ func (m *Remedy) apply(ctx context.Context, permit *audit.Permit, p *Plan, l *jo
 		return m.rewrite(ctx, permit, p, l, closing, current, subjects)
 	}
 	p.Result = &Outcome{Deleted: true, Object: p.Object}
-	if err := m.record(ctx, permit, p, "before-delete", audit.Intent, l.Held()); err != nil {
+	if err := m.record(ctx, permit, p, "before-delete", audit.Done, l.Held()); err != nil {
 		return err
 	}
 	out, err := m.Objects.Delete(ctx, coffer.Object{Bucket: p.Object.Bucket, Key: p.Object.Key, ETag: p.Object.ETag})
@@ -474,7 +477,7 @@ func (m *Remedy) rewrite(ctx context.Context, permit *audit.Permit, p *Plan, l *
 	}
 	sum := staged.SHA256()
 	p.Result = &Outcome{SHA256: hex.EncodeToString(sum[:]), Size: staged.Size(), Object: target}
-	if err := m.record(ctx, permit, p, "before-write", audit.Intent, l.Held()); err != nil {
+	if err := m.record(ctx, permit, p, "before-write", audit.Done, l.Held()); err != nil {
 		return err
 	}
 	written, err := staged.Commit(ctx)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -76,11 +77,9 @@ func (m *Remedy) Certificate(ctx context.Context, ask access.Ask, id string) (*C
 	if err != nil {
 		return nil, err
 	}
-	permit, err := m.Guard.Check(ctx, ask.Caller, access.FindingRead, access.Resource{
-		Kind: access.Object, ID: p.ObjectID, Types: resourceOf(id, recs).Types, Bucket: p.Object.Bucket, Severity: resourceOf(id, recs).Severity,
-		Origins: resourceOf(id, recs).Origins, Account: resourceOf(id, recs).Account, Categories: resourceOf(id, recs).Categories,
-		BucketTags: resourceOf(id, recs).BucketTags, Submitters: resourceOf(id, recs).Submitters,
-	}, ask.Context)
+	res := resourceOf(id, recs)
+	res.Kind, res.ID = access.Object, p.ObjectID
+	permit, err := m.Guard.Check(ctx, ask.Caller, access.ObjectRead, res, ask.Context)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +124,7 @@ func (m *Remedy) Certificate(ctx context.Context, ask access.Ask, id string) (*C
 	c.Checkpoint = string(checkpoint)
 	e := permit.Entry(audit.Done)
 	e.Plan = id
-	e.Detail = map[string]string{"step": "certificate", "clean": c.Clean}
+	e.Detail = map[string]string{"step": "certificate", "clean": strings.ReplaceAll(strings.SplitN(c.Clean, ":", 2)[0], " ", "-")}
 	_, err = m.Guard.Log.Append(ctx, e)
 	return c, err
 }

@@ -152,6 +152,7 @@ type Plan struct {
 	ValuesGone  bool      `json:"valuesDestroyed,omitempty"`
 
 	version string
+	intent  audit.Ref // of the act that is under way
 }
 
 // Remedy is safe for concurrent use.
@@ -390,7 +391,13 @@ func (m *Remedy) record(ctx context.Context, permit *audit.Permit, p *Plan, step
 		"step": step, "action": string(p.Action), "state": string(p.State),
 		"changes": strconv.Itoa(p.Changes), "findings": strconv.Itoa(len(p.Findings)),
 	}
-	_, err := m.Guard.Log.Apply(ctx, e, append(p.save(), ops...)...)
+	if outcome != audit.Intent && !strings.HasPrefix(step, "before-") {
+		e.Intent = p.intent // the act ends here
+	}
+	ref, err := m.Guard.Log.Apply(ctx, e, append(p.save(), ops...)...)
+	if outcome == audit.Intent {
+		p.intent = ref
+	}
 	return err
 }
 
@@ -699,7 +706,7 @@ func (m *Remedy) Read(ctx context.Context, ask access.Ask, id string) (*Plan, er
 		return nil, err
 	}
 	res.Kind, res.ID = access.Object, p.ObjectID
-	permit, err := m.Guard.Check(ctx, ask.Caller, access.FindingRead, res, ask.Context)
+	permit, err := m.Guard.Check(ctx, ask.Caller, access.ObjectRead, res, ask.Context)
 	if err != nil {
 		return nil, err
 	}

@@ -51,7 +51,7 @@ func (d *Desk) Read(ctx context.Context, ask access.Ask, id string) (*Record, []
 	if err != nil {
 		if errors.Is(err, coffer.ErrNotFound) {
 			// A finding that is not there answers like one that the caller may not know of.
-			if _, derr := d.Guard.Check(ctx, ask.Caller, access.FindingRead, access.Resource{Kind: access.Finding, ID: "unknown"}, ask.Context); derr != nil && errors.Is(derr, coffer.ErrUnavailable) {
+			if _, derr := d.Guard.Check(ctx, ask.Caller, access.FindingRead, access.Resource{Kind: access.Finding, ID: "unknown", Origins: []coffer.Origin{coffer.OriginOperator}}, ask.Context); derr != nil && errors.Is(derr, coffer.ErrUnavailable) {
 				return nil, nil, derr
 			}
 		}

@@ -80,7 +80,7 @@ func (v *Vault) hide(ctx context.Context, ask access.Ask, action access.Action, 
 	if !errors.Is(err, coffer.ErrNotFound) {
 		return err
 	}
-	_, denied := v.check(ctx, ask, action, access.Resource{Kind: access.Finding, ID: finding})
+	_, denied := v.check(ctx, ask, action, access.Resource{Kind: access.Finding, ID: finding, Origins: []coffer.Origin{coffer.OriginOperator}})
 	if errors.Is(denied, coffer.ErrUnavailable) {
 		return denied
 	}

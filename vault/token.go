@@ -100,7 +100,7 @@ func (v *Vault) Detokenise(ctx context.Context, ask access.Ask, token string) (R
 	if err := json.Unmarshal(it.Value, &rec); err != nil {
 		return none, fmt.Errorf("token: %w", coffer.ErrCorrupt)
 	}
-	res := access.Resource{Kind: access.Finding, ID: rec.Set.ID, Types: []coffer.DataType{rec.T}}
+	res := access.Resource{Kind: access.Finding, ID: rec.Set.ID, Types: []coffer.DataType{rec.T}, Origins: []coffer.Origin{coffer.OriginOperator}}
 	if f, err := v.Records.Get(ctx, rec.Set.ID); err == nil {
 		res = f.Resource()
 	} else if !errors.Is(err, coffer.ErrNotFound) {

@@ -49,9 +49,12 @@ func (o *output) say(format string, args ...any) {
 	}
 }
 
-// safe makes text from outside harmless for a terminal: no control, no bidirectional or invisible characters.
+// safe makes text from outside harmless for a terminal, on one line: no control, no bidirectional or invisible characters.
 func safe(s string) string {
 	return strings.Map(func(r rune) rune {
+		if r == '\n' {
+			return '↵'
+		}
 		if r == utf8.RuneError || unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co) {
 			return '\uFFFD'
 		}
