@@ -152,14 +152,10 @@ func (w *walker) window() (text []byte, n int, last bool, err error) {
 // offer shows the region window to the visitor and takes its edits.
 func (w *walker) offer() error {
 	r := &w.region
-	r.At = coffer.Location{Kind: coffer.Cell, Row: w.row, Column: w.column}
-	r.Group = coffer.Location{Kind: coffer.Cell, Row: w.row}
-	r.Name, r.IsName, r.Whole = nil, w.header && w.row == 1, true
+	r.At.Row, r.At.Column, r.Group.Row = w.row, w.column, w.row
+	r.Name, r.IsName = nil, w.header && w.row == 1
 	if w.header && !r.IsName && w.column <= int64(len(w.names)) {
 		r.Name = w.names[w.column-1]
-	}
-	if r.IsName {
-		r.Name = nil
 	}
 	for i := range w.places {
 		w.places[i].Start, w.places[i].End = 0, len(r.Text)

@@ -65,6 +65,7 @@ func (f Format) Walk(ctx context.Context, dst io.Writer, src format.Source, want
 		return fmt.Errorf("delimiter: %w", coffer.ErrInvalid)
 	}
 	w := &walker{tape: format.NewTape(ctx, dst, src), visit: visit, comma: f.Comma, all: want == nil, row: 1, line: 1}
+	w.region.At.Kind, w.region.Group.Kind, w.region.Whole = coffer.Cell, coffer.Cell, true
 	w.region.Locate = func(int, int) coffer.Location { return w.region.At }
 	w.region.Splice = w.splice
 	w.plan(want)
@@ -434,9 +435,9 @@ func (w *walker) closing(i int) (int, error) {
 // end looks for the end of an unquoted cell from i on, up to limit at least. Without one it returns where the search stopped.
 func (w *walker) end(i, limit int) (int, bool, error) {
 	for {
-		b := w.tape.Window()
+		b, ends := w.tape.Window(), &w.ends
 		for ; i < len(b); i++ {
-			if w.ends[b[i]] {
+			if ends[b[i]] {
 				return i, true, nil
 			}
 		}

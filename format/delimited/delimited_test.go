@@ -49,7 +49,7 @@ func documents() []formattest.Document {
 		Values: []string{marker},
 	})
 	var b strings.Builder
-	for i := 0; b.Len() < 400<<10; i++ {
+	for i := 0; b.Len() < 200<<10; i++ {
 		fmt.Fprintf(&b, "%d,\"cell, %d\",plain,\"with \"\"quotes\"\"\nand a break\",%s\r\n", i, i, marker)
 	}
 	return append(docs, formattest.Document{Name: "many rows", Bytes: []byte("no,a,b,c,d\r\n" + b.String()), Values: []string{marker}})
@@ -71,7 +71,7 @@ func TestConformance(t *testing.T) {
 		"rows":                   {"a,b\n", "1,\"x\ny\"\"\",3\n\"4\",some more text\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			formattest.Test(t, formattest.Harness{Format: delimited.Format{}, EndlessSize: 24 << 20,
+			formattest.Test(t, formattest.Harness{Format: delimited.Format{}, EndlessSize: 20 << 20,
 				Endless: func() io.Reader { return formattest.Repeat(e[0], e[1]) }})
 		})
 	}
@@ -215,15 +215,10 @@ func TestPython(t *testing.T) {
 	}
 	rnd := rand.New(rand.NewPCG(1, 2))
 	var docs []string
-	for len(docs) < 3000 {
+	for len(docs) < 1500 {
 		var b []byte
 		for range rnd.IntN(24) {
-			b = append(b, `a"",;`+"\n\r\"x"...)
-			b = b[:len(b)-9+1]
-			b[len(b)-1] = `a"",b`[rnd.IntN(5)]
-			if rnd.IntN(6) == 0 {
-				b = append(b, "\n\r\r\n"[rnd.IntN(4)])
-			}
+			b = append(b, "aa\"\"\",,b\n\r"[rnd.IntN(9)])
 		}
 		docs = append(docs, string(b))
 	}
@@ -252,33 +247,21 @@ json.dump(out, sys.stdout)
 	}
 	checked := 0
 	for i, d := range docs {
-		// Python takes an unterminated quote to the end of the file.
-		if _, err := csvRows(d + "\"\n"); want[i] == nil || err == nil {
+		got := table(t, delimited.Format{Comma: ','}, []byte(d))
+		// Python takes a quote without an end, here perhaps the first byte of a cell, to the end of the file.
+		if want[i] == nil || slices.ContainsFunc(got, func(r []string) bool {
+			return slices.ContainsFunc(r, func(c string) bool { return strings.HasPrefix(c, `"`) })
+		}) {
 			continue
 		}
-		closed := true
-		for _, r := range table(t, delimited.Format{Comma: ','}, []byte(d)) {
-			for _, c := range r {
-				closed = closed && !strings.HasPrefix(c, `"`)
-			}
-		}
-		if !closed {
-			continue // perhaps a quote without an end
-		}
 		checked++
-		if got := table(t, delimited.Format{Comma: ','}, []byte(d)); fmt.Sprintf("%q", got) != fmt.Sprintf("%q", want[i]) {
+		if fmt.Sprintf("%q", got) != fmt.Sprintf("%q", want[i]) {
 			t.Errorf("%q: %q, Python reads %q", d, got, want[i])
 		}
 	}
-	if checked < 1000 {
+	if checked < 500 {
 		t.Errorf("only %d documents compared", checked)
 	}
-}
-
-func csvRows(doc string) ([][]string, error) {
-	r := csv.NewReader(strings.NewReader(doc))
-	r.FieldsPerRecord = -1
-	return r.ReadAll()
 }
 
 // Well-formed tables are read, and after edits read back, as encoding/csv does it.

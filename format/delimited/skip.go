@@ -12,6 +12,7 @@ import (
 func (w *walker) skip(row, line int64) error {
 	fresh := true    // a quote here would open a cell
 	block := 1 << 10 // mostly the next record is near
+	near := false    // the end is so near that words are too long
 	for {
 		if w.p >= flushAt {
 			if err := w.flush(); err != nil {
@@ -37,6 +38,12 @@ func (w *walker) skip(row, line int64) error {
 		stretch := n
 		quote := bytes.IndexByte(b[w.p:n], '"')
 		if quote >= 0 {
+			if !near && quote < manyQuotes {
+				from := w.p
+				if near = w.words(b, n, &fresh, row, line); w.p > from {
+					continue
+				}
+			}
 			stretch = w.p + quote
 		}
 		if ends := format.LineEnds(b[w.p:], stretch-w.p); ends > 0 {
