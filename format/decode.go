@@ -100,6 +100,12 @@ type failed struct{ err error }
 
 func (f failed) Read([]byte) (int, error) { return 0, f.err }
 
+// IsUTF16 reports whether [Decode] takes a document that begins with head for UTF-16.
+func IsUTF16(head []byte) bool {
+	order, err := encoding(head[:min(len(head), headSize)])
+	return order != nil && err == nil
+}
+
 // encoding returns the byte order of a document that begins with head when it is UTF-16, and nil when it is not.
 func encoding(head []byte) (byteOrder, error) {
 	switch {
