@@ -91,6 +91,9 @@ type sequencer struct {
 	mu       sync.Mutex
 	edge     *edge // of the tree in the files; nil: not known
 	anchored int64 // size that all anchors have plus one; 0: not known
+	// verified is the checkpoint whose signature was verified last, and what it says.
+	verified   []byte
+	checkpoint Checkpoint
 }
 
 // Sequence puts all entries that no process has sequenced yet, of all writers, dead ones included, into the Merkle log, and
@@ -275,10 +278,13 @@ func (s *sequencer) catchUp(ctx context.Context, h head, version string) (head, 
 		cp.Root = (&edge{}).root()
 	case err != nil:
 		return h, version, fmt.Errorf("reading the checkpoint: %w", err)
+	case bytes.Equal(msg, s.verified):
+		cp = s.checkpoint
 	default:
 		if cp, err = openCheckpoint(msg, s.key.verifier); err != nil {
 			return h, version, err
 		}
+		s.verified, s.checkpoint = msg, cp
 	}
 	if cp.Size > h.Size {
 		return h, version, fmt.Errorf("the checkpoint is over %d entries, the store knows of %d; an old store was put back: %w", cp.Size, h.Size, coffer.ErrCorrupt)
