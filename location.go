@@ -167,14 +167,14 @@ func ParseLocation(s string) (Location, error) {
 		if i < 0 {
 			return Location{}, fmt.Errorf("location without a kind: %w", ErrInvalid)
 		}
-		name := rest[:i]
-		if _, err := url.PathUnescape(name); err != nil {
-			return Location{}, fmt.Errorf("location's member path is not percent-encoded: %w", ErrInvalid)
+		name, err := url.PathUnescape(rest[:i])
+		if err != nil || name == "" {
+			return Location{}, fmt.Errorf("location's member path is not percent-encoded names: %w", ErrInvalid)
 		}
 		if l.Member != "" {
 			l.Member += "!"
 		}
-		l.Member += name
+		l.Member += escape(name) // one spelling, so that equal places are equal
 		rest = rest[i+1:]
 	}
 	body := rest[len(kind):]
@@ -184,8 +184,8 @@ func ParseLocation(s string) (Location, error) {
 		l.Kind = Cell
 		if i := strings.LastIndexByte(body, '!'); i >= 0 {
 			sheet, err := url.PathUnescape(body[:i])
-			if err != nil {
-				return Location{}, fmt.Errorf("location's sheet is not percent-encoded: %w", ErrInvalid)
+			if err != nil || sheet == "" {
+				return Location{}, fmt.Errorf("location's sheet is not a percent-encoded name: %w", ErrInvalid)
 			}
 			l.Sheet, body = sheet, body[i+1:]
 		}
