@@ -268,7 +268,7 @@ func (d *number) read(b []byte, fs []found, loose bool) []found {
 func (d *number) whole(x *index, b []byte) (best found, ok bool) {
 	var c chain
 	if c.fill(b) {
-		x.judge(&c, c.n, true, nil, func(_ int32, start, end int, v verdict) {
+		x.judge(&c, 0, c.n, true, nil, func(_ int32, start, end int, v verdict) {
 			if v > best.v {
 				best, ok = found{start, end, v}, true
 			}
@@ -411,7 +411,7 @@ func (m *registry) scan(t Text, only *selection, emit func(int32, Match)) {
 			for _, h := range hits {
 				has.add(h.d)
 			}
-			m.strong.judge(&c, c.n, true, only, func(d int32, start, end int, v verdict) {
+			m.strong.judge(&c, 0, c.n, true, only, func(d int32, start, end int, v verdict) {
 				if !has.has(d) {
 					add(d, start, end, v)
 				}

@@ -41,9 +41,9 @@ type form struct {
 	check         check
 }
 
-// fits reports whether the first f.n characters of c have the form, separators aside.
-func (f *form) fits(c *chain) bool {
-	return c.digit&f.digit == f.digit && c.letter&f.letter == f.letter
+// fits reports whether a token with these digits and letters has the form, separators aside.
+func (f *form) fits(digit, letter uint64) bool {
+	return digit&f.digit == f.digit && letter&f.letter == f.letter
 }
 
 // spaced reports whether separators stand only where the form has them.
@@ -117,7 +117,6 @@ func (f *form) place(c byte) {
 const (
 	isDigit  = 1
 	isLetter = 2
-	isAlnum  = isDigit | isLetter
 )
 
 // class is the class of each ASCII byte; bytes of other characters have none.
@@ -230,15 +229,25 @@ func closes(b []byte, i int, loose bool) bool {
 	return !wordAt(b, i) && !(i+1 < len(b) && joined(b[i-1], b[i], b[i+1])) && !(i < len(b) && b[i] == '@')
 }
 
-// chain is a sequence of letters and digits, at most one separator between any two, from some token's beginning.
+// maxChain is how many letters and digits a chain holds, one less than the bits of its masks.
+const maxChain = 63
+
+// chain is a sequence of letters and digits with at most one separator between any two. Its masks have a bit per character; what
+// a form needs to know of the token that begins at character k is in the masks shifted right by k.
 type chain struct {
-	value
-	off           [maxValue]int
+	b             [maxChain + 1]byte // capitals
+	off           [maxChain + 1]int  // offsets in the text
+	n             int
 	digit, letter uint64
+	sep           uint64 // bit k: a separator stands before character k
+	begins        uint64 // bit k: a token may begin with character k
 	ends          uint64 // bit k: a token may end after k characters
 }
 
-func (c *chain) end(n int) int { return c.off[n-1] + 1 }
+// end returns where the token of the characters up to k ends in the text.
+func (c *chain) end(k int) int { return c.off[k-1] + 1 }
+
+func (c *chain) reset() { c.n, c.digit, c.letter, c.sep, c.begins, c.ends = 0, 0, 0, 0, 0, 0 }
 
 func (c *chain) add(b byte, at int) {
 	if class[b] == isDigit {
@@ -252,52 +261,76 @@ func (c *chain) add(b byte, at int) {
 	c.n++
 }
 
-// read reads the chain that begins at i.
-func (c *chain) read(b []byte, i int, loose bool) {
-	c.n, c.sep, c.digit, c.letter, c.ends = 0, 0, 0, 0, 0
+// read reads the chain that begins at i, where a token may begin or not. It returns where it stopped: at what is neither letter,
+// digit nor separator, before a long word, or, full, in the middle.
+func (c *chain) read(b []byte, i int, loose bool) (next int, full bool) {
+	c.reset()
+	if opens(b, i, loose) {
+		c.begins = 1
+	}
+	token := 0 // the character with which the present token began
 	for i < len(b) {
-		if class[b[i]] == 0 {
-			k := separator(b[i:])
-			if k == 0 || !alnumAt(b, i+k) {
-				break
+		if k := class[b[i]]; k != 0 {
+			if c.n == maxChain {
+				return i, true
 			}
-			if closes(b, i, loose) {
-				c.ends |= 1 << c.n
-			}
-			if c.n == maxValue {
-				return
-			}
-			c.sep |= 1 << c.n
-			i += k
-		} else if c.n == maxValue {
-			return
-		} else if loose && c.n > 0 && class[b[i-1]] == isDigit && class[b[i]] == isLetter {
-			c.ends |= 1 << c.n
-		}
-		c.add(b[i], i)
-		i++
-	}
-	if c.n > 0 && closes(b, i, loose) {
-		c.ends |= 1 << c.n
-	}
-}
-
-// fill reads the whole of b, whatever separators it has, and reports whether nothing else stands there. Spaces and quotation
-// marks around it do not count.
-func (c *chain) fill(b []byte) bool {
-	c.n, c.sep, c.digit, c.letter, c.ends = 0, 0, 0, 0, 0
-	start, end := trim(b)
-	for i := start; i < end; {
-		if class[b[i]] != 0 {
-			if c.n == maxValue {
-				return false
+			if k == isLetter {
+				if token > 0 && c.n-token == longWord && c.digit>>token == 0 {
+					// Prose: no value goes on behind such a word. The word may begin one.
+					i = c.off[token]
+					c.n = token
+					mask := uint64(1)<<token - 1
+					c.letter, c.sep, c.begins = c.letter&mask, c.sep&mask, c.begins&mask
+					c.ends &= mask<<1 | 1
+					return i, false
+				}
+				if loose && c.n > token && class[b[i-1]] == isDigit {
+					c.ends |= 1 << c.n
+				}
+			} else if loose && c.n > token && class[b[i-1]] == isLetter {
+				c.begins |= 1 << c.n
 			}
 			c.add(b[i], i)
 			i++
 			continue
 		}
+		k := separator(b[i:])
+		if k == 0 || c.n == 0 || !alnumAt(b, i+k) {
+			break
+		}
+		if loose || k > 1 || !joined(b[i-1], b[i], b[i+1]) {
+			c.ends |= 1 << c.n
+			c.begins |= 1 << c.n
+		}
+		c.sep |= 1 << c.n
+		i += k
+		token = c.n
+	}
+	if c.n > 0 && closes(b, i, loose) {
+		c.ends |= 1 << c.n
+	}
+	return i, false
+}
+
+// longWord is a length that the words inside of values do not have.
+const longWord = 8
+
+// fill reads the whole of b, whatever separators it has, and reports whether nothing else stands there and it is no longer than a
+// value. Spaces and quotation marks around it do not count.
+func (c *chain) fill(b []byte) bool {
+	c.reset()
+	start, end := trim(b)
+	for i := start; i < end; {
+		if c.n == maxValue {
+			return false
+		}
+		if class[b[i]] != 0 {
+			c.add(b[i], i)
+			i++
+			continue
+		}
 		k := separator(b[i:end])
-		if k == 0 || c.n == 0 || c.n == maxValue {
+		if k == 0 || c.n == 0 {
 			return false
 		}
 		c.sep |= 1 << c.n
@@ -352,35 +385,39 @@ func (x *index) walk(b []byte, loose bool, only *selection, hit func(d int32, st
 	var c chain
 	seen := 0
 	for i := nextDigit(b, 0); i < len(b); i = nextDigit(b, i) {
-		s, e := i, i+1
-		if loose {
-			for digitAt(b, e) {
-				e++
-			}
-		} else {
-			for alnumAt(b, e) {
-				e++
-			}
-		}
+		s := i
 		for s > seen && alnumAt(b, s-1) {
 			s--
 		}
-		if e-s <= maxValue {
-			if x.words {
-				// "RSS MRA 85T10 A562S": up to two short tokens of letters may lead the value.
-				if p := wordBackwards(b, s, seen); p < s {
-					if q := wordBackwards(b, p, seen); q < p {
-						x.try(&c, b, q, loose, only, hit)
-					}
-					x.try(&c, b, p, loose, only, hit)
-				}
-			}
-			x.try(&c, b, s, loose, only, hit)
-			if loose && s < i {
-				x.try(&c, b, i, loose, only, hit)
-			}
+		if x.words {
+			// "RSS MRA 85T10 A562S": up to two short tokens of letters may lead the value.
+			s = wordBackwards(b, wordBackwards(b, s, seen), seen)
 		}
-		i, seen = e, e
+		for {
+			next, full := c.read(b, s, loose)
+			begins := c.begins
+			if full {
+				begins &= 1<<(maxChain-maxValue) - 1 // behind these a value may go on past the chain
+			}
+			for ; begins != 0; begins &= begins - 1 {
+				x.try(&c, bits.TrailingZeros64(begins), only, hit)
+			}
+			if !full {
+				i = next
+				break
+			}
+			if rest := c.begins >> (maxChain - maxValue) << (maxChain - maxValue); rest != 0 {
+				s = c.off[bits.TrailingZeros64(rest)]
+				continue
+			}
+			// The token at the end of the chain is longer than a value.
+			for alnumAt(b, next) && !(loose && class[b[next]] == isDigit && class[b[next-1]] == isLetter) {
+				next++
+			}
+			i = next
+			break
+		}
+		seen = i
 	}
 }
 
@@ -400,32 +437,33 @@ func wordBackwards(b []byte, i, floor int) int {
 	return p
 }
 
-func (x *index) try(c *chain, b []byte, start int, loose bool, only *selection, hit func(d int32, start, end int, v verdict)) {
-	if !opens(b, start, loose) {
+// try tries the forms on the tokens that begin with character k of the chain.
+func (x *index) try(c *chain, k int, only *selection, hit func(d int32, start, end int, v verdict)) {
+	if c.letter>>k&1 != 0 && !x.words {
 		return
 	}
-	c.read(b, start, loose)
-	for ends := c.ends & x.lens; ends != 0; ends &= ends - 1 {
-		n := bits.TrailingZeros64(ends)
-		x.judge(c, n, false, only, hit)
+	for ends := c.ends >> k & x.lens; ends != 0; ends &= ends - 1 {
+		x.judge(c, k, bits.TrailingZeros64(ends), false, only, hit)
 	}
 }
 
-// judge tries the forms of length n on the first n characters of the chain. A whole cell may have separators anywhere.
-func (x *index) judge(c *chain, n int, whole bool, only *selection, hit func(d int32, start, end int, v verdict)) {
-	sep := c.sep & (1<<n - 1)
+// judge tries the forms of length n on the token of n characters from character k of the chain. A whole cell may have separators
+// anywhere.
+func (x *index) judge(c *chain, k, n int, whole bool, only *selection, hit func(d int32, start, end int, v verdict)) {
+	digit, letter := c.digit>>k, c.letter>>k
+	sep := c.sep >> k & (1<<n - 1) &^ 1
 	for _, o := range x.byLen[n] {
-		if only != nil && !only.has(o.d) || !o.f.fits(c) || !whole && (o.f.cell || !o.f.spaced(sep)) {
+		if !o.f.fits(digit, letter) || only != nil && !only.has(o.d) || !whole && (o.f.cell || !o.f.spaced(sep)) {
 			continue
 		}
 		v := plausible
 		if o.f.check != nil {
-			prefix := c.value
-			prefix.n, prefix.sep = n, sep
-			v = o.f.check(prefix)
+			token := value{n: n, sep: sep}
+			copy(token.b[:], c.b[k:k+n])
+			v = o.f.check(token)
 		}
 		if v != none {
-			hit(o.d, c.off[0], c.end(n), v)
+			hit(o.d, c.off[k], c.end(k+n), v)
 		}
 	}
 }
