@@ -67,7 +67,7 @@ func Choose(name, contentType string, head []byte) (format.Format, Kind, error) 
 	case GZip, Zip, Tar:
 		return container(kind, name, member), kind, nil
 	}
-	return textual{kind}, kind, nil
+	return format.Decode(textual{kind}), kind, nil
 }
 
 // member is the chooser for the files in an archive.
@@ -225,7 +225,7 @@ func ole(ext string) Kind {
 // binary reports whether head is no text: more than one byte in twenty is a control character that no text has. Zeros at the end
 // are padding.
 func binary(head []byte) bool {
-	if utf16(head) {
+	if format.IsUTF16(head) {
 		return false
 	}
 	body := bytes.TrimRight(head, "\x00")
@@ -239,25 +239,6 @@ func binary(head []byte) bool {
 		}
 	}
 	return controls*20 > len(body)
-}
-
-// utf16 reports whether head is UTF-16: by its mark, or because in one half of its pairs nearly all bytes are zero and in the
-// other none.
-func utf16(head []byte) bool {
-	if bytes.HasPrefix(head, []byte("\xff\xfe\x00\x00")) {
-		return false
-	}
-	if bytes.HasPrefix(head, []byte("\xff\xfe")) || bytes.HasPrefix(head, []byte("\xfe\xff")) {
-		return true
-	}
-	var zero [2]int
-	for i, c := range head {
-		if c == 0 {
-			zero[i&1]++
-		}
-	}
-	half := len(head) / 2
-	return half >= 4 && (zero[0] == 0 && zero[1]*10 > half*9 || zero[1] == 0 && zero[0]*10 > half*9)
 }
 
 // textKind returns the kind of a text.
@@ -306,7 +287,7 @@ func byType(contentType string) (Kind, bool) {
 
 // ascii returns head without its byte order mark and, if it is UTF-16, without the zeros: enough to see syntax.
 func ascii(head []byte) []byte {
-	if utf16(head) {
+	if format.IsUTF16(head) {
 		head = bytes.TrimPrefix(bytes.TrimPrefix(head, []byte("\xff\xfe")), []byte("\xfe\xff"))
 		return bytes.ReplaceAll(head, []byte{0}, nil)
 	}
@@ -332,10 +313,10 @@ func likeJSON(b []byte) (looks, could bool) {
 			}
 		}
 		return true, true
-	case c == '"' || c == '-' || '0' <= c && c <= '9' || c == 't' || c == 'f' || c == 'n':
-		return false, true
+	default: // a scalar
+		_, err := json.NewDecoder(bytes.NewReader(b)).Token()
+		return false, err == nil || err == io.EOF || err == io.ErrUnexpectedEOF
 	}
-	return false, false
 }
 
 // Splice copies src to dst with the spans replaced, without looking into the documents themselves: the second walk of a fix, for
