@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"pgregory.net/rapid"
 
@@ -133,7 +133,7 @@ func TestParseLocationRefuses(t *testing.T) {
 // are equal texts; and an error does not repeat the text.
 func FuzzParseLocation(f *testing.F) {
 	for _, s := range []string{"cell:R5C3", "cell:a%20b!R1C0", "line:12-13:5", "page:4", "record:7:$.a[0].b", "offset:120-131",
-		"a.tar.gz!b.csv!cell:R2C3", "a b!page:01", "%41!page:1", "a!!page:1", "x%3a!record:0:$\xff", "page:one-two-three"} {
+		"a.tar.gz!b.csv!cell:R2C3", "a b!page:01", "%41!page:1", "a!!page:1", "x%3a!record:0:$\xff", "page:one-two-three", "\xff%3a!record:0:$"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -148,7 +148,7 @@ func FuzzParseLocation(f *testing.F) {
 		if back, err := coffer.ParseLocation(text); err != nil || back != l {
 			t.Fatalf("got %+v from %+v: %v", back, l, err)
 		}
-		if utf8.ValidString(s) != utf8.ValidString(text) && l.Kind == coffer.Record {
+		if !strings.HasSuffix(s, l.Path) || !strings.HasSuffix(text, l.Path) {
 			t.Fatal("the path changed")
 		}
 		for _, n := range l.Names() {
