@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"pgregory.net/rapid"
 
@@ -437,6 +438,69 @@ func TestSniff(t *testing.T) {
 		}
 		if n != int64(c.columns) && c.columns != 1 || all[0].IsName != c.header {
 			t.Errorf("%q: %d columns, header %v", c.doc, n, all[0].IsName)
+		}
+	}
+}
+
+// Long tables, where rows are skipped by words, hold the same cells as a full walk finds.
+func TestSkip(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(8, 9))
+	cells := []string{"a", "", `""`, `"x"`, `"a,""b"""`, "\"two\nlines\"", "\"\r\n\r\"", `""""`, `6" pipe`, `"ab"c`, "longer text than the others", `"longer ""text"", than the others, by far"`, "\u20ac"}
+	for round := range uint64(40) {
+		// The later kinds of cells, which are not by the rules, come in some of the rounds only.
+		kinds := cells
+		if round%2 == 0 {
+			kinds = append(slices.Clone(cells[:8]), cells[10:]...)
+		}
+		ends := [][]string{{"\n"}, {"\r\n"}, {"\n", "\r\n", "\r"}}[round%3]
+		var doc bytes.Buffer
+		for range 400 {
+			for c := range 1 + rnd.IntN(6) {
+				if c > 0 {
+					doc.WriteByte(',')
+				}
+				doc.WriteString(kinds[rnd.IntN(len(kinds))])
+			}
+			doc.WriteString(ends[rnd.IntN(len(ends))])
+		}
+		f := delimited.Format{Comma: ','}
+		rows := table(t, f, doc.Bytes())
+		var lines []int64 // in which the records begin
+		at := int64(1)
+		for _, r := range rows {
+			lines = append(lines, at)
+			at++
+			for _, c := range r {
+				at += format.LineEnds([]byte(c), len(c))
+			}
+		}
+		for range 60 {
+			row := 1 + rnd.IntN(len(rows))
+			column := 1 + rnd.IntN(len(rows[row-1]))
+			found, alternative := false, slices.Index(lines, int64(row))
+			if alternative == row-1 || alternative >= 0 && len(rows[alternative]) < column {
+				alternative = -1
+			}
+			err := f.Walk(context.Background(), nil, format.Source{Reader: iotest.HalfReader(bytes.NewReader(doc.Bytes()))},
+				[]coffer.Location{{Kind: coffer.Cell, Row: int64(row), Column: int64(column)}},
+				func(r *format.Region) ([]format.Edit, error) {
+					if string(r.Text) != rows[r.At.Row-1][r.At.Column-1] || r.At.Column != int64(column) {
+						t.Fatalf("round %d: R%dC%d has another text", round, r.At.Row, r.At.Column)
+					}
+					switch r.Places[0].Alt {
+					case 0:
+						found = r.At.Row == int64(row)
+					case 1:
+						if r.At.Row != int64(alternative)+1 {
+							t.Fatalf("round %d: record %d is offered as line %d, record %d is expected", round, r.At.Row, row, alternative+1)
+						}
+						alternative = -1
+					}
+					return nil, nil
+				})
+			if err != nil || !found || alternative >= 0 {
+				t.Fatalf("round %d: R%dC%d: found %v, missing record %d, %v", round, row, column, found, alternative+1, err)
+			}
 		}
 	}
 }
