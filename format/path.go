@@ -62,11 +62,11 @@ func parsePath(s string, literal bool) (p Path, escaped bool, err error) {
 	if strings.HasPrefix(s, "$..") {
 		p.Cut = true
 		i = 3
+		if i < len(s) && s[i] == '.' { // "$.." and then the element with its own dot
+			i++
+		}
 		if i == len(s) {
 			return p, false, fmt.Errorf("path ends at byte %d, after its cut: %w", i, coffer.ErrInvalid)
-		}
-		if s[i] == '.' { // "$.." and then the element with its own dot
-			i++
 		}
 	}
 	for i < len(s) {

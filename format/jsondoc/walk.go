@@ -318,11 +318,15 @@ func (k *walker) space() (byte, error) {
 	}
 }
 
-// next is space inside a value, where the end is a mistake.
+// next is space inside a value, where the end is a mistake. It is small enough to be inlined.
 func (k *walker) next() (byte, error) {
 	if k.p < len(k.w) && k.w[k.p] > ' ' {
 		return k.w[k.p], nil
 	}
+	return k.farNext()
+}
+
+func (k *walker) farNext() (byte, error) {
 	c, err := k.space()
 	if err == io.EOF {
 		err = k.mistake("unexpected end")
@@ -779,6 +783,19 @@ func (k *walker) wordExtent() (int, error) {
 
 // skip steps over the value at p.
 func (k *walker) skip() error {
+	// Most values are short scalars and in the window.
+	switch b := k.w[k.p:]; class[b[0]] {
+	case classQuote:
+		if n := 1 + plain(b[1:]); n < len(b) && b[n] == '"' {
+			k.p += n + 1
+			return nil
+		}
+	case classToken:
+		if n := token(b); n < len(b) {
+			k.p += n
+			return nil
+		}
+	}
 	if k.whole {
 		k.hold = k.p
 	}
