@@ -14,7 +14,7 @@ import (
 
 const (
 	// scrubPages is how many pages are looked at in one transaction; writers get their turn between two.
-	scrubPages = 256
+	scrubPages = 1024
 	// maxScrubPages keeps the kinds of pages apart. The first byte of a b-tree page is its type, 2, 5, 10 or 13; an overflow or
 	// freelist page begins with the number of another page, whose first byte is less than 2 in a file of fewer pages.
 	maxScrubPages = 1 << 25
@@ -22,7 +22,7 @@ const (
 
 // Scrub implements [store.Scrubber]. It reads the whole file, overwrites what SQLite left in the unused part of its pages, and
 // then moves the write-ahead log into the file and truncates it. Other calls go on meanwhile, in this process and others. It
-// does not serve files of 512 GiB and more (coffer.ErrUnsupported).
+// does not serve files of 128 GiB and more (coffer.ErrUnsupported).
 func (db *DB) Scrub(ctx context.Context) error {
 	end, err := db.reading(ctx)
 	if err != nil {

@@ -30,6 +30,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,7 +56,7 @@ const (
 )
 
 // buckets is the number of ranges into which the table is divided by a hash of the part, so that a shard of a Scan is a range
-// of the primary key. It is a multiple of every power of two that a caller would split by.
+// of the index. It is a multiple of every power of two that a caller would split by.
 const buckets = store.MaxShards
 
 // bucketOf is part of the file's format: it must not change within a schema version.
@@ -65,17 +66,21 @@ func bucketOf(part string) int64 {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// schema makes an empty file a store. WITHOUT ROWID: the items lie in the order of the primary key, and one look-up finds one.
-// The value comes last, so that reading a version does not follow its overflow pages.
-const schema = `CREATE TABLE items (
+// schema makes an empty file a store. The values lie in the table, which grows at its end, the keys in an index of their own. (One
+// b-tree WITHOUT ROWID was tried: for every key it compares on its way down, SQLite reads the whole of an item that does not
+// fit its page.) The value comes last, so that reading a version does not follow its overflow pages.
+var schema = []string{
+	`CREATE TABLE items (
+	id      INTEGER PRIMARY KEY,
 	bucket  INTEGER NOT NULL,
 	part    BLOB NOT NULL,
 	sort    BLOB NOT NULL,
 	version BLOB NOT NULL,
 	expires INTEGER NOT NULL, -- Unix seconds; 0: never
-	value   BLOB NOT NULL,
-	PRIMARY KEY (bucket, part, sort)
-) STRICT, WITHOUT ROWID`
+	value   BLOB NOT NULL
+) STRICT`,
+	`CREATE UNIQUE INDEX items_key ON items (bucket, part, sort)`,
+}
 
 // DB is a store in a SQLite file. See [Open].
 type DB struct {
@@ -158,7 +163,7 @@ func open(path string) (_ *DB, err error) {
 		{&db.scan, db.read, columns + "WHERE (bucket, part, sort) >= (?, ?, ?) AND bucket < ? ORDER BY bucket, part, sort LIMIT ?"},
 		{&db.version, db.write, "SELECT version FROM items WHERE bucket = ? AND part = ? AND sort = ?"},
 		{&db.put, db.write, "INSERT INTO items (bucket, part, sort, version, expires, value) VALUES (?, ?, ?, ?, ?, ?) " +
-			"ON CONFLICT DO UPDATE SET version = excluded.version, expires = excluded.expires, value = excluded.value"},
+			"ON CONFLICT (bucket, part, sort) DO UPDATE SET version = excluded.version, expires = excluded.expires, value = excluded.value"},
 		{&db.del, db.write, "DELETE FROM items WHERE bucket = ? AND part = ? AND sort = ?"},
 	} {
 		if *s.stmt, err = s.on.PrepareContext(ctx, s.text); err != nil {
@@ -227,12 +232,6 @@ func prepareFile(ctx context.Context, c *sql.Conn) error {
 	if err != nil {
 		return err
 	}
-	if fresh {
-		// Before the first page is written. Larger than the default, so that an item of some 4 KB lies in its page.
-		if _, err := c.ExecContext(ctx, "PRAGMA page_size = 16384"); err != nil {
-			return err
-		}
-	}
 	// The change to WAL does not wait for locks as other statements do.
 	for deadline := time.Now().Add(busyTimeout); ; time.Sleep(10 * time.Millisecond) {
 		var mode string
@@ -258,11 +257,10 @@ func prepareFile(ctx context.Context, c *sql.Conn) error {
 		if fresh, err := look(ctx, c); err != nil || !fresh {
 			return err
 		}
-		for _, q := range []string{
-			schema,
+		for _, q := range append(slices.Clone(schema),
 			fmt.Sprintf("PRAGMA application_id = %d", applicationID),
 			fmt.Sprintf("PRAGMA user_version = %d", schemaVersion),
-		} {
+		) {
 			if _, err := c.ExecContext(ctx, q); err != nil {
 				return err
 			}
