@@ -42,7 +42,7 @@ const arrivals = "I" // the part of arrivals; sorted by key
 func (p *Pipeline) TakeDocument(ctx context.Context, ask access.Ask, d macie.Document, origin coffer.Origin, from string) (Result, error) {
 	res := Result{Finding: d.ID, Status: Skipped, Reason: d.Reason}
 	if d.Object.Key != "" {
-		res.Object = &d.Object
+		res.Object = &coffer.Object{Bucket: d.Object.Bucket, Key: d.Object.Key, VersionID: d.Object.VersionID}
 	}
 	switch d.Kind {
 	case macie.KindFinding:

@@ -143,7 +143,9 @@ func (p *Pipeline) take(ctx context.Context, permit *audit.Permit, fresh triage.
 }
 
 func result(rec *triage.Record) Result {
-	r := Result{IsFinding: true, Finding: rec.Finding.ID, Object: &rec.Finding.Object, Occurrences: rec.Count, Sealed: rec.Sealed, Reason: rec.Reason}
+	o := rec.Finding.Object
+	o.ETag = "" // of a small object it is an unkeyed hash of what it holds
+	r := Result{IsFinding: true, Finding: rec.Finding.ID, Object: &o, Occurrences: rec.Count, Sealed: rec.Sealed, Reason: rec.Reason}
 	switch rec.State {
 	case triage.StateSealed:
 		r.Status = Sealed

@@ -28,6 +28,8 @@ import (
 
 const (
 	leaseTTL = 30 * time.Second
+	// approvalTTL is how long an approval of a plan is good for.
+	approvalTTL = 24 * time.Hour
 	// maxSealedSweep is how many values that only the sweep found are sealed as occurrences; all are in the kept original.
 	maxSealedSweep = 100_000
 	// OriginalsBucket is the bucket of kept originals.
@@ -70,6 +72,9 @@ func (m *Remedy) begin(ctx context.Context, ask access.Ask, action access.Action
 	ask.Context.Requester = p.By
 	for _, a := range p.Approvals {
 		ask.Context.Approvers = append(ask.Context.Approvers, a.By)
+		if until := a.At.Add(approvalTTL); ask.Context.ApprovedUntil.IsZero() || until.Before(ask.Context.ApprovedUntil) {
+			ask.Context.ApprovedUntil = until
+		}
 	}
 	permit, err := m.Guard.Check(ctx, ask.Caller, action, res, ask.Values(p.Changes).Context)
 	return p, permit, err
