@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,9 +25,6 @@ const (
 	MaxEntry  = 60000 // bytes of the encoded entry; tlog-tiles bundles end at 65535
 	maxID     = 256   // bytes of every id and of a value of Entry.Detail
 )
-
-// version is the version of the encoding.
-const version = 1
 
 // Outcome says how far the act had come when the entry was made.
 type Outcome string
@@ -123,65 +121,103 @@ type Entry struct {
 // Ref returns the entry's own reference.
 func (e *Entry) Ref() Ref { return Ref{e.Writer, e.Seq} }
 
-// encoded is the canonical form: these members in this order, empty ones left out, members of detail sorted.
-type encoded struct {
-	V           int               `json:"v"`
-	Time        string            `json:"time"`
-	Writer      string            `json:"writer"`
-	Seq         uint64            `json:"seq"`
-	Prev        string            `json:"prev,omitempty"`
-	ClockBack   int64             `json:"clockBack,omitempty"`
-	Actor       encodedActor      `json:"actor"`
-	Action      access.Action     `json:"action"`
-	Decision    string            `json:"decision"`
-	Policies    []string          `json:"policies,omitempty"`
-	PolicyHash  string            `json:"policyHash"`
-	Request     string            `json:"request,omitempty"`
-	Reason      string            `json:"reason,omitempty"`
-	Note        string            `json:"note,omitempty"`
-	Finding     string            `json:"finding,omitempty"`
-	Occurrences string            `json:"occurrences,omitempty"`
-	Object      string            `json:"object,omitempty"`
-	Plan        string            `json:"plan,omitempty"`
-	Outcome     Outcome           `json:"outcome"`
-	Intent      string            `json:"intent,omitempty"`
-	Epoch       int64             `json:"epoch,omitempty"`
-	Detail      map[string]string `json:"detail,omitempty"`
-}
-
-type encodedActor struct {
-	Kind  access.CallerKind `json:"kind"`
-	ID    string            `json:"id"`
-	Roles []string          `json:"roles,omitempty"`
-	Local bool              `json:"local,omitempty"`
-}
-
 const timeLayout = "2006-01-02T15:04:05.000000Z"
 
-// encode returns the canonical bytes of e: the leaf of the Merkle log.
+// encode returns the canonical bytes of e, the leaf of the Merkle log: a JSON object with these members in this order, without
+// white space, empty members left out, the members of detail sorted. See docs/format-log.md.
 func (e *Entry) encode() ([]byte, error) {
-	x := encoded{
-		V: version, Time: e.Time.UTC().Format(timeLayout), Writer: e.Writer, Seq: e.Seq, ClockBack: e.ClockBack,
-		Actor:  encodedActor{e.Actor.Kind, e.Actor.ID, e.Actor.Roles, e.Actor.Local},
-		Action: e.Action, Decision: e.Decision, Policies: e.Policies, PolicyHash: e.Hash,
-		Request: e.Request, Reason: e.Reason, Note: e.Note,
-		Finding: e.Finding, Occurrences: formatRanges(e.Occurrences), Object: e.Object, Plan: e.Plan,
-		Outcome: e.Outcome, Intent: e.Intent.String(), Epoch: e.Epoch, Detail: e.Detail,
+	b := make([]byte, 0, 512)
+	text := func(name, s string) {
+		b = append(b, name...)
+		b = appendString(b, s)
 	}
+	some := func(name, s string) {
+		if s != "" {
+			text(name, s)
+		}
+	}
+	list := func(name string, ss []string) {
+		if len(ss) == 0 {
+			return
+		}
+		b = append(b, name...)
+		for i, s := range ss {
+			if i == 0 {
+				b = append(b, '[')
+			} else {
+				b = append(b, ',')
+			}
+			b = appendString(b, s)
+		}
+		b = append(b, ']')
+	}
+	count := func(name string, n int64) {
+		if n != 0 {
+			b = append(b, name...)
+			b = strconv.AppendInt(b, n, 10)
+		}
+	}
+
+	b = append(b, `{"v":1,"time":"`...)
+	b = e.Time.UTC().AppendFormat(b, timeLayout)
+	b = append(b, '"')
+	text(`,"writer":`, e.Writer)
+	b = append(b, `,"seq":`...)
+	b = strconv.AppendUint(b, e.Seq, 10)
 	if e.Prev != (tlog.Hash{}) {
-		x.Prev = e.Prev.String()
+		text(`,"prev":`, e.Prev.String())
 	}
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(x); err != nil {
-		return nil, fmt.Errorf("encoding an audit entry: %w", err)
+	count(`,"clockBack":`, e.ClockBack)
+	text(`,"actor":{"kind":`, string(e.Actor.Kind))
+	text(`,"id":`, e.Actor.ID)
+	list(`,"roles":`, e.Actor.Roles)
+	if e.Actor.Local {
+		b = append(b, `,"local":true`...)
 	}
-	out := bytes.TrimSuffix(b.Bytes(), []byte("\n"))
-	if len(out) > MaxEntry {
-		return nil, fmt.Errorf("audit entry of %d bytes, at most %d; split its occurrences: %w", len(out), MaxEntry, coffer.ErrLimit)
+	text(`},"action":`, string(e.Action))
+	text(`,"decision":`, e.Decision)
+	list(`,"policies":`, e.Policies)
+	text(`,"policyHash":`, e.Hash)
+	some(`,"request":`, e.Request)
+	some(`,"reason":`, e.Reason)
+	some(`,"note":`, e.Note)
+	some(`,"finding":`, e.Finding)
+	some(`,"occurrences":`, formatRanges(e.Occurrences))
+	some(`,"object":`, e.Object)
+	some(`,"plan":`, e.Plan)
+	text(`,"outcome":`, string(e.Outcome))
+	some(`,"intent":`, e.Intent.String())
+	count(`,"epoch":`, e.Epoch)
+	if len(e.Detail) > 0 {
+		sep := `,"detail":{`
+		for _, k := range slices.Sorted(maps.Keys(e.Detail)) {
+			text(sep, k)
+			text(":", e.Detail[k])
+			sep = ","
+		}
+		b = append(b, '}')
 	}
-	return out, nil
+	b = append(b, '}')
+	if len(b) > MaxEntry {
+		return nil, fmt.Errorf("audit entry of %d bytes, at most %d; split its occurrences: %w", len(b), MaxEntry, coffer.ErrLimit)
+	}
+	return b, nil
+}
+
+// appendString appends s as a JSON string, the way encoding/json writes it without HTML escapes.
+func appendString(b []byte, s string) []byte {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
+			var buf bytes.Buffer
+			enc := json.NewEncoder(&buf)
+			enc.SetEscapeHTML(false)
+			_ = enc.Encode(s) // a string in memory cannot fail
+			return append(b, bytes.TrimSuffix(buf.Bytes(), []byte("\n"))...)
+		}
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
 }
 
 // Decode reads the canonical bytes of an entry. Anything that the encoder would not have written, down to a space, is an
@@ -193,45 +229,179 @@ func Decode(leaf []byte) (Entry, error) {
 	if len(leaf) > MaxEntry {
 		return bad("too long")
 	}
-	var x encoded
-	dec := json.NewDecoder(bytes.NewReader(leaf))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&x); err != nil {
+	// The order of the members is fixed, so a reader that expects them one after the other reads all there is. That what it
+	// took in is exactly what stood there is shown by encoding it again.
+	s := scanner{rest: leaf}
+	e := Entry{Index: -1}
+	if !s.take(`{"v":1,"time":`) {
+		return bad("not an entry of version 1")
+	}
+	when := s.text()
+	s.need(`,"writer":`)
+	e.Writer = s.text()
+	s.need(`,"seq":`)
+	e.Seq = s.number()
+	prev := ""
+	if s.take(`,"prev":`) {
+		prev = s.text()
+	}
+	if s.take(`,"clockBack":`) {
+		e.ClockBack = s.integer()
+	}
+	s.need(`,"actor":{"kind":`)
+	e.Actor.Kind = access.CallerKind(s.text())
+	s.need(`,"id":`)
+	e.Actor.ID = s.text()
+	if s.take(`,"roles":`) {
+		e.Actor.Roles = s.list()
+	}
+	e.Actor.Local = s.take(`,"local":true`)
+	s.need(`},"action":`)
+	e.Action = access.Action(s.text())
+	s.need(`,"decision":`)
+	e.Decision = s.text()
+	if s.take(`,"policies":`) {
+		e.Policies = s.list()
+	}
+	s.need(`,"policyHash":`)
+	e.Hash = s.text()
+	occurrences, intent := "", ""
+	for _, m := range []struct {
+		name string
+		to   *string
+	}{
+		{`,"request":`, &e.Request}, {`,"reason":`, &e.Reason}, {`,"note":`, &e.Note}, {`,"finding":`, &e.Finding},
+		{`,"occurrences":`, &occurrences}, {`,"object":`, &e.Object}, {`,"plan":`, &e.Plan},
+	} {
+		if s.take(m.name) {
+			*m.to = s.text()
+		}
+	}
+	s.need(`,"outcome":`)
+	e.Outcome = Outcome(s.text())
+	if s.take(`,"intent":`) {
+		intent = s.text()
+	}
+	if s.take(`,"epoch":`) {
+		e.Epoch = s.integer()
+	}
+	if s.take(`,"detail":{`) {
+		e.Detail = make(map[string]string)
+		for more := true; more && !s.bad; more = s.take(",") {
+			k := s.text()
+			s.need(":")
+			e.Detail[k] = s.text()
+		}
+		s.need("}")
+	}
+	if s.need("}"); s.bad || len(s.rest) > 0 {
 		return bad("not the JSON of an entry")
 	}
-	if x.V != version {
-		return bad("unknown version")
-	}
-	t, err := time.Parse(timeLayout, x.Time)
-	if err != nil {
+
+	var err error
+	if e.Time, err = time.Parse(timeLayout, when); err != nil {
 		return bad("malformed time")
 	}
-	e := Entry{
-		Index: -1, Time: t, Writer: x.Writer, Seq: x.Seq, ClockBack: x.ClockBack,
-		Actor:  Actor{x.Actor.Kind, x.Actor.ID, x.Actor.Roles, x.Actor.Local},
-		Action: x.Action, Decision: x.Decision, Policies: x.Policies, Hash: x.PolicyHash,
-		Request: x.Request, Reason: x.Reason, Note: x.Note, Finding: x.Finding, Object: x.Object, Plan: x.Plan,
-		Outcome: x.Outcome, Epoch: x.Epoch, Detail: x.Detail,
-	}
-	if x.Prev != "" {
-		if e.Prev, err = tlog.ParseHash(x.Prev); err != nil {
+	if prev != "" {
+		if e.Prev, err = tlog.ParseHash(prev); err != nil {
 			return bad("malformed hash")
 		}
 	}
-	if e.Intent, err = ParseRef(x.Intent); err != nil {
+	if e.Intent, err = ParseRef(intent); err != nil {
 		return bad("malformed intent")
 	}
-	if e.Occurrences, err = parseRanges(x.Occurrences); err != nil {
+	if e.Occurrences, err = parseRanges(occurrences); err != nil {
 		return bad("malformed occurrences")
 	}
 	if !validWriter(e.Writer) || e.Seq == 0 {
 		return bad("malformed writer or number")
 	}
-	again, err := e.encode()
-	if err != nil || !bytes.Equal(again, leaf) {
+	if again, err := e.encode(); err != nil || !bytes.Equal(again, leaf) {
 		return bad("not in canonical form")
 	}
 	return e, nil
+}
+
+// scanner reads an encoded entry from left to right. After the first thing it does not expect it reads nothing more.
+type scanner struct {
+	rest []byte
+	bad  bool
+}
+
+// take consumes lit if it comes next, and reports whether it did.
+func (s *scanner) take(lit string) bool {
+	if s.bad || len(s.rest) < len(lit) || string(s.rest[:len(lit)]) != lit {
+		return false
+	}
+	s.rest = s.rest[len(lit):]
+	return true
+}
+
+func (s *scanner) need(lit string) {
+	if !s.take(lit) {
+		s.bad = true
+	}
+}
+
+// text consumes a string.
+func (s *scanner) text() string {
+	if !s.take(`"`) {
+		s.bad = true
+		return ""
+	}
+	for i, escaped := 0, false; i < len(s.rest); i++ {
+		switch s.rest[i] {
+		case '\\':
+			escaped = true
+			i++
+		case '"':
+			raw := s.rest[:i]
+			s.rest = s.rest[i+1:]
+			if !escaped {
+				return string(raw)
+			}
+			var out string
+			if json.Unmarshal(append(append([]byte{'"'}, raw...), '"'), &out) != nil {
+				s.bad = true
+			}
+			return out
+		}
+	}
+	s.bad = true
+	return ""
+}
+
+func (s *scanner) list() []string {
+	var ss []string
+	s.need("[")
+	for more := true; more && !s.bad; more = s.take(",") {
+		ss = append(ss, s.text())
+	}
+	s.need("]")
+	return ss
+}
+
+// digits consumes an optional minus sign and digits.
+func (s *scanner) digits() string {
+	i := 0
+	for i < len(s.rest) && i < 20 && ('0' <= s.rest[i] && s.rest[i] <= '9' || i == 0 && s.rest[i] == '-') {
+		i++
+	}
+	d := string(s.rest[:i])
+	s.rest = s.rest[i:]
+	return d
+}
+
+func (s *scanner) number() uint64 {
+	n, err := strconv.ParseUint(s.digits(), 10, 64)
+	s.bad = s.bad || err != nil
+	return n
+}
+
+func (s *scanner) integer() int64 {
+	n, err := strconv.ParseInt(s.digits(), 10, 64)
+	s.bad = s.bad || err != nil
+	return n
 }
 
 // check refuses what must not stand in the log. Its errors wrap [coffer.ErrInvalid] and repeat nothing of the entry.
