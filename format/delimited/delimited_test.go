@@ -355,12 +355,22 @@ func TestEdits(t *testing.T) {
 			t.Errorf("%q %s [%d,%d) %q: %q, %v; want %q", c.doc, c.at, c.start, c.end, c.new, out.String(), err, c.want)
 		}
 	}
-	// A quote written behind an unterminated one would be its end.
-	err := delimited.Format{Comma: ','}.Walk(context.Background(), io.Discard, format.Source{Reader: strings.NewReader("a,b\n\"open,1\n2,3\n")},
-		[]coffer.Location{{Kind: coffer.Cell, Row: 3, Column: 1}},
-		func(r *format.Region) ([]format.Edit, error) { return []format.Edit{{End: 1, New: []byte("x,y")}}, nil })
-	if !errors.Is(err, coffer.ErrUnsupported) {
-		t.Errorf("quote behind an unterminated one: %v", err)
+	// A quote behind an unterminated one must not become its end.
+	for _, c := range []struct {
+		doc         string
+		row, column int64
+		edit        format.Edit
+	}{
+		{"a,b\n\"open,1\n2,3\n", 3, 1, format.Edit{End: 1, New: []byte("x,y")}},
+		{"\"000,00\"\"000", 1, 2, format.Edit{Start: 3, End: 3, New: []byte("x")}},
+		{"\"000,\"\"", 1, 2, format.Edit{New: []byte("x")}},
+	} {
+		err := delimited.Format{Comma: ','}.Walk(context.Background(), io.Discard, format.Source{Reader: strings.NewReader(c.doc)},
+			[]coffer.Location{{Kind: coffer.Cell, Row: c.row, Column: c.column}},
+			func(r *format.Region) ([]format.Edit, error) { return []format.Edit{c.edit}, nil })
+		if !errors.Is(err, coffer.ErrUnsupported) {
+			t.Errorf("%q: %v", c.doc, err)
+		}
 	}
 }
 

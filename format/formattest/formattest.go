@@ -107,6 +107,7 @@ func Test(t *testing.T, h Harness) {
 			}
 			t.Run("readers", func(t *testing.T) { readers(t, h, d.Bytes) })
 			t.Run("values", func(t *testing.T) { values(t, h, d) })
+			t.Run("borders", func(t *testing.T) { borders(t, h, d.Bytes) })
 			t.Run("errors", func(t *testing.T) { failures(t, h, d.Bytes) })
 		})
 	}
@@ -647,6 +648,60 @@ func values(t *testing.T, h Harness, d Document) {
 			if bytes.Contains(s.Text, value) {
 				t.Fatalf("value %d still stands in region %d", n, i)
 			}
+		}
+	}
+}
+
+// borders replaces, in every window that is not its region's last, a stretch that runs over Commit, and in every other a stretch
+// that begins inside the one before: the first wins, for spans and rewrite alike.
+func borders(t *testing.T, h Harness, doc []byte) {
+	edits := func(r *format.Region) []format.Edit {
+		var es []format.Edit
+		pos := 0
+		at := func(i, j int) {
+			i, j = format.RuneCut(r.Text, i), format.RuneCut(r.Text, j)
+			if pos <= i && i < j {
+				es = append(es, format.Edit{Start: i, End: j, New: []byte("~")})
+				pos = j
+			}
+		}
+		if r.Off > 0 && len(r.Text) > r.Lead+300 {
+			at(r.Lead+50, r.Lead+60)
+			at(r.Lead+200, r.Lead+210)
+		}
+		if !r.Last {
+			at(r.Commit-10, r.Commit+100)
+		}
+		return es
+	}
+	all, err := Collect(h.Format, doc, nil, edits)
+	if err != nil {
+		t.Fatalf("spans: %v", err)
+	}
+	var spans []format.Span
+	several := false
+	for _, s := range all {
+		if !s.CanSplice {
+			return
+		}
+		spans = append(spans, s.Spans...)
+		several = several || !s.Last
+	}
+	if !several {
+		return
+	}
+	var out bytes.Buffer
+	if _, err := collect(h.Format, &out, bytes.NewReader(doc), int64(len(doc)), nil, edits); err != nil {
+		t.Fatalf("rewrite: %v", err)
+	}
+	before, after := h.members(t, doc), h.members(t, out.Bytes())
+	for i, m := range before {
+		expect, err := apply(m.Bytes, spans, m.Path)
+		if err != nil {
+			t.Fatalf("member %d: %v", i, err)
+		}
+		if at := differ(after[i].Bytes, expect); at >= 0 {
+			t.Fatalf("member %d: rewritten (%d bytes) and spliced (%d bytes) differ at byte %d", i, len(after[i].Bytes), len(expect), at)
 		}
 	}
 }
