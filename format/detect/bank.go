@@ -63,9 +63,10 @@ func ibanType(country string) coffer.DataType {
 	return coffer.DataType(country + "_BANK_ACCOUNT_NUMBER")
 }
 
-// ibanForm is the form of a country's IBAN: separators anywhere, since people group it as they like and the checksum decides.
+// ibanForm is the form of a country's IBAN: separators anywhere behind the check digits, since people group it as they like and the
+// checksum decides.
 func ibanForm(code, bban string) form {
-	f := form{free: ^uint64(0), check: func(v value) verdict {
+	f := form{free: ^uint64(0xf), check: func(v value) verdict {
 		b := v.b[:v.n]
 		switch {
 		case string(b[:2]) != code:

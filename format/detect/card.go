@@ -57,25 +57,24 @@ func brand(b []byte) bool {
 // card was reported, for issuers come and go, but proves nothing.
 func checkCard(v value) verdict {
 	b := v.b[:v.n]
-	known := testCard(b)
 	switch {
-	case v.n < 13 && !known:
-		return none
-	case known:
+	case testCard(b):
 		return plausible
-	case !luhn(b) || uniform(b) || !brand(b) && v.sep != 0:
-		if !cardGroups(v) {
-			return none // groups of unrelated numbers
-		}
+	case !luhn(b) || uniform(b):
 		return bad
-	case !brand(b) || !cardGroups(v):
+	case brand(b):
+		return sure
+	case v.sep == 0:
 		return plausible
 	}
-	return sure
+	return bad
 }
 
-// cardGroups reports whether the separators stand as on a card: fours with a rest, 4-6-5 or 4-6-4.
-func cardGroups(v value) bool {
-	fours := uint64(1<<4|1<<8|1<<12|1<<16) & (1<<v.n - 1)
-	return v.sep == 0 || v.sep == fours || v.sep == 1<<4|1<<10 && v.n <= 15
+// checkCardOddly is for numbers with separators where a card has none: unless everything holds they are unrelated numbers. Some test
+// numbers are shorter than any card.
+func checkCardOddly(v value) verdict {
+	if b := v.b[:v.n]; v.n > 11 && luhn(b) && brand(b) && !uniform(b) || testCard(b) {
+		return plausible
+	}
+	return none
 }

@@ -15,7 +15,9 @@ var ident = [...]struct {
 	proves      bool // the check can make a match sure
 }{
 	// Financial information.
-	{"CREDIT_CARD_NUMBER|CREDIT_CARD_NUMBER_(NO_KEYWORD)", "~9{13,19}|9{11,11}", checkCard, true},
+	{"CREDIT_CARD_NUMBER|CREDIT_CARD_NUMBER_(NO_KEYWORD)",
+		"9{13,19}|9999 9999 9999 9999|9999 9999 9999 9999 9{1,3}|9999 999999 9{4,5}|9999 9999 9999 9", checkCard, true},
+	{"CREDIT_CARD_NUMBER|CREDIT_CARD_NUMBER_(NO_KEYWORD)", "~9{13,19}|9{11,11}", checkCardOddly, false},
 	{"BANK_ACCOUNT_NUMBER", "9{9,17}", nil, false},
 	{"FRANCE_BANK_ACCOUNT_NUMBER", "~9{10,10}X{11,11}99", checkRIB, true},
 	{"GERMANY_BANK_ACCOUNT_NUMBER", "~9{18,18}|99999999 9{5,9}", checkBLZ, false},

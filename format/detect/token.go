@@ -264,52 +264,66 @@ func (c *chain) add(b byte, at int) {
 // read reads the chain that begins at i, where a token may begin or not. It returns where it stopped: at what is neither letter,
 // digit nor separator, before a long word, or, full, in the middle.
 func (c *chain) read(b []byte, i int, loose bool) (next int, full bool) {
-	c.reset()
+	// The masks are kept in registers and the classes added without a branch: this loop is what a scan of numbers costs.
+	var digit, letter, sep, begins, ends uint64
+	n, token := 0, 0 // token: the character with which the present token began
 	if opens(b, i, loose) {
-		c.begins = 1
+		begins = 1
 	}
-	token := 0 // the character with which the present token began
-	for i < len(b) {
-		if k := class[b[i]]; k != 0 {
-			if c.n == maxChain {
-				return i, true
+loop:
+	for {
+		for i < len(b) {
+			k := class[b[i]]
+			if k == 0 {
+				break
 			}
-			if k == isLetter {
-				if token > 0 && c.n-token == longWord && c.digit>>token == 0 {
-					// Prose: no value goes on behind such a word. The word may begin one.
-					i = c.off[token]
-					c.n = token
-					mask := uint64(1)<<token - 1
-					c.letter, c.sep, c.begins = c.letter&mask, c.sep&mask, c.begins&mask
-					c.ends &= mask<<1 | 1
-					return i, false
-				}
-				if loose && c.n > token && class[b[i-1]] == isDigit {
-					c.ends |= 1 << c.n
-				}
-			} else if loose && c.n > token && class[b[i-1]] == isLetter {
-				c.begins |= 1 << c.n
+			if n == maxChain {
+				full = true
+				break loop
 			}
-			c.add(b[i], i)
+			m := n & 63
+			if loose && n > token {
+				switch before := class[b[i-1]]; {
+				case k == isLetter && before == isDigit:
+					ends |= 1 << m
+				case k == isDigit && before == isLetter:
+					begins |= 1 << m
+				}
+			}
+			digit |= uint64(k&isDigit) << m
+			letter |= uint64(k>>1) << m
+			c.b[m] = b[i] &^ (k & isLetter << 4)
+			c.off[m] = i
+			n++
 			i++
-			continue
 		}
-		k := separator(b[i:])
-		if k == 0 || c.n == 0 || !alnumAt(b, i+k) {
+		if token > 0 && n-token >= longWord && digit>>token == 0 {
+			// Prose: no value goes on behind such a word. The word may begin one.
+			i, n = c.off[token], token
+			mask := uint64(1)<<token - 1
+			letter, sep, begins, ends = letter&mask, sep&mask, begins&mask, ends&(mask<<1|1)
+			break
+		}
+		k := 0
+		if i < len(b) {
+			k = separator(b[i:])
+		}
+		if k == 0 || n == 0 || !alnumAt(b, i+k) {
+			if n > 0 && closes(b, i, loose) {
+				ends |= 1 << n
+			}
 			break
 		}
 		if loose || k > 1 || !joined(b[i-1], b[i], b[i+1]) {
-			c.ends |= 1 << c.n
-			c.begins |= 1 << c.n
+			ends |= 1 << n
+			begins |= 1 << n
 		}
-		c.sep |= 1 << c.n
+		sep |= 1 << n
 		i += k
-		token = c.n
+		token = n
 	}
-	if c.n > 0 && closes(b, i, loose) {
-		c.ends |= 1 << c.n
-	}
-	return i, false
+	c.n, c.digit, c.letter, c.sep, c.begins, c.ends = n, digit, letter, sep, begins, ends
+	return i, full
 }
 
 // longWord is a length that the words inside of values do not have.
@@ -367,7 +381,8 @@ type formOf struct {
 type index struct {
 	byLen [maxValue + 1][]formOf
 	lens  uint64 // bit n: forms of length n exist
-	words bool   // some form begins with a letter, so a token of letters before a number may be its beginning
+	// Bit n: a form that begins with a digit, or a letter, may have its first separator after n characters, or ends there.
+	firstDigit, firstLetter uint64
 }
 
 func (x *index) add(d int, fs []form) {
@@ -375,8 +390,26 @@ func (x *index) add(d int, fs []form) {
 		f := &fs[i]
 		x.byLen[f.n] = append(x.byLen[f.n], formOf{int32(d), f})
 		x.lens |= 1 << f.n
-		x.words = x.words || f.digit&1 == 0
+		first := (f.group|f.free)&(1<<f.n-1)&^1 | 1<<f.n
+		if f.letter&1 == 0 {
+			x.firstDigit |= first
+		}
+		if f.digit&1 == 0 {
+			x.firstLetter |= first
+		}
 	}
+}
+
+// leads reports whether a form may have b[s:e], letters and digits, in front of its first separator.
+func (x *index) leads(b []byte, s, e int) bool {
+	n := e - s
+	if n > maxValue {
+		return false
+	}
+	if class[b[s]] == isDigit {
+		return x.firstDigit>>n&1 != 0
+	}
+	return x.firstLetter>>n&1 != 0
 }
 
 // walk calls hit for every token of b that has a form of the index: in ascending order of its beginning, then of its end.
@@ -389,9 +422,33 @@ func (x *index) walk(b []byte, loose bool, only *selection, hit func(d int32, st
 		for s > seen && alnumAt(b, s-1) {
 			s--
 		}
-		if x.words {
-			// "RSS MRA 85T10 A562S": up to two short tokens of letters may lead the value.
-			s = wordBackwards(b, wordBackwards(b, s, seen), seen)
+		if !loose {
+			e := i + 1
+			for e < len(b) && class[b[e]] != 0 {
+				e++
+			}
+			start := -1
+			if x.leads(b, s, e) && opens(b, s, false) {
+				start = s
+			}
+			if x.firstLetter != 0 {
+				// "RSS MRA 85T10 A562S": short words may lead the value.
+				for k, p := 0, s; k < leadingWords; k++ {
+					q, end := wordBackwards(b, p, seen)
+					if q == p {
+						break
+					}
+					if x.leads(b, q, end) && opens(b, q, false) {
+						start = q
+					}
+					p = q
+				}
+			}
+			if start < 0 {
+				seen, i = e, e
+				continue
+			}
+			s = start
 		}
 		for {
 			next, full := c.read(b, s, loose)
@@ -421,25 +478,28 @@ func (x *index) walk(b []byte, loose bool, only *selection, hit func(d int32, st
 	}
 }
 
-// wordBackwards returns the beginning of the token of one to six letters that stands one separator before i, or i.
-func wordBackwards(b []byte, i, floor int) int {
+// leadingWords is how many tokens of letters alone may stand in a value before the first with a digit.
+const leadingWords = 4
+
+// wordBackwards returns the token of one to six letters that stands one separator before i; start is i if there is none.
+func wordBackwards(b []byte, i, floor int) (start, end int) {
 	k := i - 1
 	if k <= floor || b[k] != ' ' && b[k] != '-' && b[k] != '.' && b[k] != '/' {
-		return i
+		return i, i
 	}
 	p := k
 	for p > floor && class[b[p-1]] == isLetter && k-p < 7 {
 		p--
 	}
 	if n := k - p; n == 0 || n > 6 || alnumAt(b, p-1) {
-		return i
+		return i, i
 	}
-	return p
+	return p, k
 }
 
 // try tries the forms on the tokens that begin with character k of the chain.
 func (x *index) try(c *chain, k int, only *selection, hit func(d int32, start, end int, v verdict)) {
-	if c.letter>>k&1 != 0 && !x.words {
+	if c.letter>>k&1 != 0 && x.firstLetter == 0 {
 		return
 	}
 	for ends := c.ends >> k & x.lens; ends != 0; ends &= ends - 1 {
