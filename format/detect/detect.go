@@ -196,16 +196,19 @@ func resolve(fs []found, f found, short bool) []found {
 
 // rule is what a type demands of a match before Scan may return it.
 type rule struct {
-	words  keywords          // one must be near; none: no keyword is asked for
+	words  *keywords         // one must be near; nil: no keyword is asked for
 	except func([]byte) bool // values of documentation and tests
 }
 
-// holds reports whether a match is beyond doubt.
-func (r *rule) holds(t Text, f found) bool {
+// named reports whether the name of a text has the keyword that all its matches need.
+func (r *rule) named(name []byte) bool { return r.words == nil || r.words.in(name) }
+
+// holds reports whether a match is beyond doubt. named is what rule.named says of the name of t.
+func (r *rule) holds(t Text, named bool, f found) bool {
 	if f.v < sure || r.except != nil && r.except(t.Text[f.start:f.end]) {
 		return false
 	}
-	return f.v == certain || len(r.words) == 0 || r.words.near(t, f.start, f.end)
+	return f.v == certain || named || r.words.near(t.Text, f.start, f.end)
 }
 
 // number is the detector of a type whose values are tokens with a digit in them: numbers, codes, identifiers.
@@ -279,7 +282,7 @@ func (d *number) whole(x *index, b []byte) (best found, ok bool) {
 
 // nearest is for types that many a number looks like. It drops the matches that have no keyword near if there are others; a keyword
 // counts for the matches next to it alone.
-func nearest(t Text, fs []found, words keywords) []found {
+func nearest(t Text, fs []found, words *keywords) []found {
 	if len(fs) < 2 || words.in(t.Name) {
 		return fs
 	}
@@ -292,7 +295,7 @@ func nearest(t Text, fs []found, words keywords) []found {
 		if i+1 < len(fs) {
 			to = fs[i+1].start
 		}
-		if f.v >= sure || words.near(Text{Text: t.Text[from:to]}, f.start-from, f.end-from) {
+		if f.v >= sure || words.near(t.Text[from:to], f.start-from, f.end-from) {
 			kept = append(kept, f)
 		}
 	}
@@ -307,30 +310,40 @@ func (d *number) Scan(t Text) []Match {
 		return nil
 	}
 	var buf [16]found
-	fs := buf[:0]
-	d.strong.walk(t.Text, false, nil, func(_ int32, start, end int, v verdict) {
-		if v >= sure {
-			fs = resolve(fs, found{start, end, v}, d.short)
+	fs, any := buf[:0], false
+	var named, asked bool
+	// settle drops the last match if it is not beyond doubt. It is called when nothing that follows can replace it any more.
+	settle := func() {
+		if n := len(fs); n > 0 {
+			if !asked {
+				named, asked = d.named(t.Name), true
+			}
+			if !d.holds(t, named, fs[n-1]) {
+				fs = fs[:n-1]
+			}
 		}
+	}
+	settled := 0
+	d.strong.walk(t.Text, false, nil, func(_ int32, start, end int, v verdict) {
+		if v < sure {
+			return
+		}
+		any = true
+		if n := len(fs); n > settled && fs[n-1].end <= start {
+			settle()
+			settled = len(fs)
+		}
+		fs = resolve(fs, found{start, end, v}, d.short)
 	})
-	if len(fs) == 0 && t.Cell {
+	if !any && t.Cell {
 		if w, ok := d.whole(&d.strong, t.Text); ok {
 			fs = append(fs, w)
 		}
 	}
-	return publish(keep(fs, &d.rule, t))
-}
-
-// keep removes the matches for which the rule does not hold.
-func keep(fs []found, r *rule, t Text) []found {
-	n := 0
-	for _, f := range fs {
-		if r.holds(t, f) {
-			fs[n] = f
-			n++
-		}
+	if len(fs) > settled {
+		settle()
 	}
-	return fs[:n]
+	return publish(fs)
 }
 
 // pattern is the detector of a type that is found in its own way.
@@ -347,7 +360,18 @@ func (d *pattern) Scan(t Text) []Match {
 	if !d.distinct {
 		return nil
 	}
-	return publish(keep(d.find(t), &d.rule, t))
+	fs := d.find(t)
+	if len(fs) == 0 {
+		return nil
+	}
+	named, n := d.named(t.Name), 0
+	for _, f := range fs {
+		if d.holds(t, named, f) {
+			fs[n] = f
+			n++
+		}
+	}
+	return publish(fs[:n])
 }
 
 // entry is one managed identifier.
@@ -373,57 +397,65 @@ func (m *registry) scan(t Text, only *selection, emit func(int32, Match)) {
 		d int32
 	}
 	var buf [16]hit
-	hits := buf[:0]
+	pending := buf[:0] // the hits that a later one may still replace
+	var any, named, asked selection
+	settle := func(h hit) {
+		d := m.all[h.d].d.(*number)
+		if !asked.has(h.d) {
+			asked.add(h.d)
+			if d.named(t.Name) {
+				named.add(h.d)
+			}
+		}
+		if d.holds(t, named.has(h.d), h.found) {
+			emit(h.d, Match{h.start, h.end, true})
+		}
+	}
 	add := func(d int32, start, end int, v verdict) {
 		if v < sure {
 			return
 		}
-		// What resolve does, among the hits of one detector.
-		short := m.all[d].d.(*number).short
-		n := len(hits)
-		for i := len(hits) - 1; i >= 0; i-- {
-			p := &hits[i]
-			if p.start+maxSpread < start {
-				break
-			}
-			if p.d != d || p.end <= start {
+		any.add(d)
+		n := 0
+		for _, p := range pending {
+			if p.end <= start {
+				settle(p)
 				continue
 			}
-			if p.v > v || p.v == v && p.start != start {
+			pending[n] = p
+			n++
+		}
+		pending = pending[:n]
+		// As resolve does it, among the hits of one detector.
+		for i := range pending {
+			p := &pending[i]
+			switch {
+			case p.d != d:
+			case p.v > v, p.v == v && p.start != start:
 				return
-			} else if p.v == v {
-				if !short && end > p.end {
+			case p.v == v:
+				if end > p.end && !m.all[d].d.(*number).short {
 					p.end = end
 				}
 				return
 			}
-			copy(hits[i:], hits[i+1:])
-			n--
-			hits = hits[:n]
 		}
-		hits = append(hits, hit{found{start, end, v}, d})
+		pending = slices.DeleteFunc(pending, func(p hit) bool { return p.d == d })
+		pending = append(pending, hit{found{start, end, v}, d})
 	}
 	m.strong.walk(t.Text, false, only, add)
 	if t.Cell {
 		var c chain
 		if c.fill(t.Text) {
-			var has selection
-			for _, h := range hits {
-				has.add(h.d)
-			}
+			strict := any
 			m.strong.judge(&c, 0, c.n, true, only, func(d int32, start, end int, v verdict) {
-				if !has.has(d) {
+				if !strict.has(d) {
 					add(d, start, end, v)
 				}
 			})
 		}
 	}
-	for _, h := range hits {
-		if d := m.all[h.d].d.(*number); d.holds(t, h.found) {
-			emit(h.d, Match{h.start, h.end, true})
-		}
+	for _, h := range pending {
+		settle(h)
 	}
 }
-
-// maxSpread bounds how many bytes before another hit's beginning a hit can begin and still overlap it.
-const maxSpread = 4 * maxValue

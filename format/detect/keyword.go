@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -8,45 +9,54 @@ import (
 // keywordReach is how far from a value Macie looks for a keyword, in characters, on either side.
 const keywordReach = 30
 
-// keywords are the words one of which has to stand near a value, folded (see fold): a space in one matches a space, a
-// hyphen, an underscore, or nothing.
-type keywords []string
-
-// near reports whether a keyword stands in the name of t, or in its text within reach of [start,end).
-func (k keywords) near(t Text, start, end int) bool {
-	if k.in(t.Name) {
-		return true
-	}
-	from, to := start, end
-	// The reach is measured to the near edge of the keyword, so the window is wider by the longest keyword.
-	for n := 0; from > 0 && n < keywordReach+longestKeyword; n++ {
-		_, w := utf8.DecodeLastRune(t.Text[:from])
-		from -= w
-	}
-	for n := 0; to < len(t.Text) && n < keywordReach+longestKeyword; n++ {
-		_, w := utf8.DecodeRune(t.Text[to:])
-		to += w
-	}
-	for i := from; i < start; i++ {
-		if n := k.at(t.Text[:start], i); n > 0 && utf8.RuneCount(t.Text[i+n:start]) <= keywordReach {
-			return true
-		}
-	}
-	for i := end; i < to && utf8.RuneCount(t.Text[end:i]) <= keywordReach; i++ {
-		if k.at(t.Text[:to], i) > 0 {
-			return true
-		}
-	}
-	return false
+// keywords are the words one of which has to stand near a value.
+type keywords struct {
+	words []string  // folded (see fold): a space matches a space, a hyphen, an underscore, or nothing
+	first [256]bool // the bytes with which a character may begin that folds to the first of a word
 }
 
 // longestKeyword bounds the length of Macie's keywords in characters.
 const longestKeyword = 60
 
+// near reports whether a keyword stands in b within reach of [start,end), on either side. The reach is measured in characters to
+// the near edge of the keyword.
+func (k *keywords) near(b []byte, start, end int) bool {
+	inReach := back(b, start, keywordReach)
+	for i := back(b, inReach, longestKeyword); i < start; i++ {
+		if k.first[b[i]] {
+			if n := k.at(b[:start], i); n > 0 && i+n >= inReach {
+				return true
+			}
+		}
+	}
+	for i, n := end, 0; i < len(b); i++ {
+		if k.first[b[i]] && k.at(b, i) > 0 {
+			return true
+		}
+		if utf8.RuneStart(b[i]) {
+			if n++; n > keywordReach {
+				return false
+			}
+		}
+	}
+	return false
+}
+
+// back returns the offset n characters before i.
+func back(b []byte, i, n int) int {
+	for ; i > 0 && n > 0; n-- {
+		i--
+		for k := 0; k < utf8.UTFMax-1 && i > 0 && !utf8.RuneStart(b[i]); k++ {
+			i--
+		}
+	}
+	return i
+}
+
 // in reports whether a keyword stands anywhere in b.
-func (k keywords) in(b []byte) bool {
-	for i := range b {
-		if k.at(b, i) > 0 {
+func (k *keywords) in(b []byte) bool {
+	for i, c := range b {
+		if k.first[c] && k.at(b, i) > 0 {
 			return true
 		}
 	}
@@ -54,16 +64,12 @@ func (k keywords) in(b []byte) bool {
 }
 
 // at returns the length of the longest keyword that begins at b[i] as a word of its own; 0 if there is none.
-func (k keywords) at(b []byte, i int) int {
-	if !utf8.RuneStart(b[i]) || !wordBreak(b, i) {
+func (k *keywords) at(b []byte, i int) int {
+	if !wordBreak(b, i) {
 		return 0
 	}
-	first, _ := foldAt(b, i)
 	best := 0
-	for _, w := range k {
-		if rune(w[0]) != first && w[0] < utf8.RuneSelf {
-			continue
-		}
+	for _, w := range k.words {
 		if n := matchWord(b[i:], w); n > best {
 			best = n
 		}
@@ -149,25 +155,24 @@ func fold(r rune) rune {
 }
 
 // splitKeywords compiles keywords separated by "|".
-func splitKeywords(s string) keywords {
-	var out keywords
-	var w []byte
-	for i := 0; i <= len(s); {
-		if i == len(s) || s[i] == '|' {
-			if len(w) > 0 {
-				out = append(out, string(w))
+func splitKeywords(s string) *keywords {
+	k := new(keywords)
+	for w := range strings.SplitSeq(s, "|") {
+		var f []byte
+		for _, r := range w {
+			if r = fold(r); r == '_' || r == '-' {
+				r = ' '
 			}
-			w = w[:0]
-			i++
-			continue
+			f = utf8.AppendRune(f, r)
 		}
-		r, n := utf8.DecodeRuneInString(s[i:])
-		r = fold(r)
-		if r == '_' || r == '-' {
-			r = ' '
+		k.words = append(k.words, string(f))
+		k.first[f[0]] = true
+		if 'a' <= f[0] && f[0] <= 'z' {
+			k.first[f[0]-'a'+'A'] = true
 		}
-		w = utf8.AppendRune(w, r)
-		i += n
 	}
-	return out
+	for c := utf8.RuneSelf; c < 256; c++ { // letters with accents fold to ASCII
+		k.first[c] = utf8.RuneStart(byte(c))
+	}
+	return k
 }

@@ -35,8 +35,8 @@ var plans = map[string]plan{
 const maxPhone = 20
 
 // phone makes the detector of a country's phone numbers.
-func phone(country string) func(keywords) Detector {
-	return func(w keywords) Detector {
+func phone(country string) func(*keywords) Detector {
+	return func(w *keywords) Detector {
 		p, us := plans[country], country == "US"
 		return &pattern{rule: rule{words: w}, find: func(t Text) []found { return p.find(t, us) }}
 	}

@@ -119,7 +119,7 @@ var ident = [...]struct {
 
 // newRegistry builds the detectors of the managed identifiers.
 func newRegistry() *registry {
-	words := make(map[string]keywords, 128)
+	words := make(map[string]*keywords, 128)
 	for _, row := range macieKeywords {
 		w := splitKeywords(row.words)
 		for id := range strings.SplitSeq(row.ids, "|") {

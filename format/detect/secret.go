@@ -10,7 +10,7 @@ import (
 // patterns are the types that are found in a way of their own.
 var patterns = [...]struct {
 	id   coffer.DataType
-	make func(keywords) Detector
+	make func(*keywords) Detector
 }{
 	{"AWS_CREDENTIALS", own(true, findAWS, func(b []byte) bool { return bytes.HasSuffix(b, []byte("EXAMPLEKEY")) })},
 	{"GCP_API_KEY", own(true, findGCP, nil)},
@@ -24,7 +24,7 @@ var patterns = [...]struct {
 	{"STRIPE_CREDENTIALS", own(true, findStripe, stripeExample)},
 	{coffer.CardMagneticStripe, own(true, findStripes, nil)},
 	{coffer.CardExpiration, own(false, findExpirations, nil)},
-	{coffer.CardSecurityCode, func(w keywords) Detector {
+	{coffer.CardSecurityCode, func(w *keywords) Detector {
 		return &pattern{find: func(t Text) []found { return findSecurityCodes(t, w) }}
 	}},
 	{coffer.BirthDate, own(false, findDates, nil)},
@@ -37,12 +37,12 @@ var patterns = [...]struct {
 	{"ITALY_PHONE_NUMBER", phone("IT")},
 	{"SPAIN_PHONE_NUMBER", phone("ES")},
 	{"UK_PHONE_NUMBER", phone("GB")},
-	{coffer.PersonName, func(keywords) Detector { return person{} }},
-	{coffer.Address, func(keywords) Detector { return address{} }},
+	{coffer.PersonName, func(*keywords) Detector { return person{} }},
+	{coffer.Address, func(*keywords) Detector { return address{} }},
 }
 
-func own(distinct bool, find func(Text) []found, except func([]byte) bool) func(keywords) Detector {
-	return func(w keywords) Detector { return &pattern{rule: rule{w, except}, distinct: distinct, find: find} }
+func own(distinct bool, find func(Text) []found, except func([]byte) bool) func(*keywords) Detector {
+	return func(w *keywords) Detector { return &pattern{rule: rule{w, except}, distinct: distinct, find: find} }
 }
 
 // charset is a set of ASCII characters.
@@ -484,7 +484,7 @@ func yymm(b []byte) bool { m := num(b[2:4]); return m >= 1 && m <= 12 }
 
 // findSecurityCodes: three or four digits. They look like anything, so in running text only those with a keyword near count, if
 // there are any.
-func findSecurityCodes(t Text, w keywords) (fs []found) {
+func findSecurityCodes(t Text, w *keywords) (fs []found) {
 	b := t.Text
 	for i := nextDigit(b, 0); i < len(b); i = nextDigit(b, i) {
 		e := i

@@ -41,11 +41,6 @@ type form struct {
 	check         check
 }
 
-// fits reports whether a token with these digits and letters has the form, separators aside.
-func (f *form) fits(digit, letter uint64) bool {
-	return digit&f.digit == f.digit && letter&f.letter == f.letter
-}
-
 // spaced reports whether separators stand only where the form has them.
 func (f *form) spaced(sep uint64) bool {
 	return sep&^(f.group|f.free) == 0 && (sep&f.group == 0 || sep&f.group == f.group)
@@ -371,10 +366,11 @@ type selection [4]uint64
 func (s *selection) add(d int32)      { s[d>>6] |= 1 << (d & 63) }
 func (s *selection) has(d int32) bool { return s[d>>6]&(1<<(d&63)) != 0 }
 
-// formOf names a form of a detector.
+// formOf is a form of a detector. The masks that most tokens fail stand beside the pointer.
 type formOf struct {
-	d int32
-	f *form
+	digit, letter uint64
+	f             *form
+	d             int32
 }
 
 // index finds the forms that a token may have by its length.
@@ -388,7 +384,7 @@ type index struct {
 func (x *index) add(d int, fs []form) {
 	for i := range fs {
 		f := &fs[i]
-		x.byLen[f.n] = append(x.byLen[f.n], formOf{int32(d), f})
+		x.byLen[f.n] = append(x.byLen[f.n], formOf{f.digit, f.letter, f, int32(d)})
 		x.lens |= 1 << f.n
 		first := (f.group|f.free)&(1<<f.n-1)&^1 | 1<<f.n
 		if f.letter&1 == 0 {
@@ -512,8 +508,9 @@ func (x *index) try(c *chain, k int, only *selection, hit func(d int32, start, e
 func (x *index) judge(c *chain, k, n int, whole bool, only *selection, hit func(d int32, start, end int, v verdict)) {
 	digit, letter := c.digit>>k, c.letter>>k
 	sep := c.sep >> k & (1<<n - 1) &^ 1
-	for _, o := range x.byLen[n] {
-		if !o.f.fits(digit, letter) || only != nil && !only.has(o.d) || !whole && (o.f.cell || !o.f.spaced(sep)) {
+	for i := range x.byLen[n] {
+		o := &x.byLen[n][i]
+		if digit&o.digit != o.digit || letter&o.letter != o.letter || only != nil && !only.has(o.d) || !whole && (o.f.cell || !o.f.spaced(sep)) {
 			continue
 		}
 		v := plausible
