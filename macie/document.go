@@ -42,7 +42,7 @@ func (d *decoder) fail(p *problem) bool { return d.flush() && d.refuse(p, Docume
 
 // refuse emits an unreadable document with what is known of it.
 func (d *decoder) refuse(p *problem, doc Document) bool {
-	doc.Kind, doc.Reason, doc.Err, doc.Raw = KindUnreadable, p.Error(), d.frame.at(p), nil
+	doc.Kind, doc.Reason, doc.Err, doc.Raw = KindUnreadable, p.String(), d.frame.at(p), nil
 	return d.emit(doc)
 }
 

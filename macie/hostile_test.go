@@ -338,8 +338,8 @@ func TestWhere(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	t.Run("too large, and the next is read", func(t *testing.T) {
-		for _, filler := range []string{strings.Repeat(" ", macie.MaxDocument), `"` + strings.Repeat("a", macie.MaxDocument) + `"`,
-			strings.Repeat("1", macie.MaxDocument), strings.Repeat("1,\n", macie.MaxDocument/3+1) + "1"} {
+		text := `"` + strings.Repeat("a", 1<<20) + `"`
+		for _, filler := range []string{strings.Repeat(" ", macie.MaxDocument), strings.Repeat(text+",\n", 17) + text} {
 			docs := decode(t, `{"x":[`+filler+"]}\n"+small(""))
 			if len(docs) != 2 || !errors.Is(docs[0].Err, coffer.ErrLimit) || docs[1].Finding == nil {
 				t.Fatalf("got %d documents, the first with %v", len(docs), docs[0].Err)

@@ -112,12 +112,11 @@ func Decode(ctx context.Context, r io.Reader) iter.Seq2[Document, error] {
 			}
 			return d.document(&reader{b: f.raw}, 0) // flushes what is pending itself
 		})
-		if d.stopped || !d.flush() {
-			return
-		}
-		if err != nil {
-			yield(Document{}, err)
-		} else if d.n == 0 {
+		switch {
+		case d.stopped:
+		case err != nil:
+			yield(Document{}, err) // what is pending may miss lines that were not read
+		case d.flush() && d.n == 0:
 			d.emit(Document{Kind: KindEmpty, Line: 1, Reason: "there is nothing in it"})
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"unicode/utf8"
 
 	"coffer"
@@ -20,16 +21,16 @@ type problem struct {
 	path string // JSON path of the member, made of known names and indices alone
 	what string
 	is   error // the sentinel
+	// open are the offsets of the objects and arrays that were begun and not ended before a syntax error.
+	open []int
 }
 
-func (p *problem) Error() string {
+func (p *problem) String() string {
 	if p.path == "" {
 		return p.what
 	}
 	return p.path + " " + p.what
 }
-
-func (p *problem) Unwrap() error { return p.is }
 
 // under returns the problem as seen from the object or array that holds the place where it arose.
 func (p *problem) under(step string) *problem {
@@ -56,7 +57,7 @@ type frame struct {
 func (f *frame) at(p *problem) error {
 	at := min(p.at, len(f.raw))
 	line := f.line + int64(bytes.Count(f.raw[:at], newline))
-	return fmt.Errorf("line %d, byte %d: %s: %w", line, f.off+int64(at), p.Error(), p.is)
+	return fmt.Errorf("line %d, byte %d: %s: %w", line, f.off+int64(at), p, p.is)
 }
 
 // frames calls visit for every object that stands in the stream at the top or in an array at the top, until it returns
@@ -116,14 +117,15 @@ func inflate(r io.Reader) (io.Reader, bool) {
 	}
 	z, err := gzip.NewReader(b)
 	if err != nil {
-		return broken{err}, true
+		return failed{err}, true
 	}
 	return &limited{z, MaxInflated}, true
 }
 
-type broken struct{ err error }
+// failed is a reader that never had anything to give.
+type failed struct{ err error }
 
-func (b broken) Read([]byte) (int, error) { return 0, b.err }
+func (f failed) Read([]byte) (int, error) { return 0, f.err }
 
 // limited is an io.LimitedReader that says when it ends early.
 type limited struct {
@@ -199,10 +201,13 @@ func (s *scanner) frames(visit func(frame) bool) (stopped bool) {
 			continue
 		}
 		from := s.pos
-		if s.i-s.pos > MaxDocument {
+		switch {
+		case s.i-s.pos > MaxDocument:
 			from = s.i // what is too large is not read again for documents inside it
+		case p.is == coffer.ErrLimit:
+			from += max(bytes.LastIndexByte(f.raw, '\n'), 0) // what is too deep may be so because of what is left open before it
 		}
-		s.recover(from, indent)
+		s.resume(from, indent, p.open)
 		separator, lenient = false, true
 	}
 	if array && !lenient && s.err == io.EOF {
@@ -307,10 +312,12 @@ func (s *scanner) indent() []byte {
 	return bytes.Clone(line)
 }
 
-// recover gives up the value at pos and goes to the next line that looks like the beginning of a document: one that begins with
-// a brace, indented no deeper than the line of the broken document is. From is where to begin to look. No line is read
-// more than MaxDepth times: each time that one is read again, a document was left open before it.
-func (s *scanner) recover(from int, indent []byte) {
+// resume gives up the value at pos and goes to the next line that looks like the beginning of a document: one that begins with
+// a brace, indented no deeper than the line of the broken document is. From is where to begin to look. What was still open at
+// the problem would meet the same problem again, so it is passed over: what is read again was read to its end before, and
+// a hostile stream cannot make the scanner go over the same bytes many times.
+func (s *scanner) resume(from int, indent []byte, open []int) {
+	base := s.off + int64(s.pos)
 	s.i = from
 	for {
 		for {
@@ -336,7 +343,8 @@ func (s *scanner) recover(from int, indent []byte) {
 		for n < len(rest) && n < len(indent) && rest[n] == indent[n] {
 			n++
 		}
-		if n < len(rest) && (rest[n] == '{' || rest[n] == '[' && n == 0) {
+		again := slices.Contains(open, int(s.off+int64(s.pos+n)-base))
+		if n < len(rest) && !again && (rest[n] == '{' || rest[n] == '[' && n == 0) {
 			return
 		}
 	}
@@ -392,6 +400,15 @@ func (s *scanner) inside() bool {
 }
 
 func (s *scanner) composite(open byte, depth int) *problem {
+	start := s.i - s.pos
+	p := s.elements(open, depth)
+	if p != nil && p.is == coffer.ErrInvalid {
+		p.open = append(p.open, start)
+	}
+	return p
+}
+
+func (s *scanner) elements(open byte, depth int) *problem {
 	s.i++
 	end, what := byte('}'), "a member of an object is malformed"
 	if open == '[' {
