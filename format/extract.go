@@ -16,7 +16,7 @@ const (
 	// MaxRegion is the longest text that is taken whole when no pattern is known for its type.
 	MaxRegion = 128 << 10
 	// maxHeld bounds all text that one Extract holds at a time.
-	maxHeld = 48 << 20
+	maxHeld = 16 << 20
 	// maxRow bounds the text of one row or record that is searched for a value spread over its cells.
 	maxRow = 1 << 20
 )

@@ -183,7 +183,7 @@ func (m *Remedy) apply(ctx context.Context, permit *audit.Permit, p *Plan, l *jo
 	if err := l.Renew(ctx); err != nil {
 		return err
 	}
-	if err := m.keepOriginal(ctx, permit, p, l, current); err != nil {
+	if err := m.keepOriginal(ctx, permit, p, l, current, subjects); err != nil {
 		return err
 	}
 	if p.Action.Rewrites() {
@@ -266,7 +266,9 @@ func (m *Remedy) checkSealed(ctx context.Context, permit *audit.Permit, p *Plan)
 		sets := map[vault.Set][]vault.Value{}
 		for i, l := range lines {
 			f := found[i]
-			subjects = append(subjects, subject{id, f})
+			if l.Verdict != triage.FalsePositive {
+				subjects = append(subjects, subject{id, f})
+			}
 			if !l.Sealed || l.Same != nil {
 				continue
 			}
@@ -302,7 +304,7 @@ func occurrences(lines []triage.Line) []coffer.Occurrence {
 func (p *Plan) set() vault.Set { return vault.Set{ID: p.ID, Generation: p.Original.Generation} }
 
 // keepOriginal seals the pinned bytes into the store of originals and reads them back through the key as undo would.
-func (m *Remedy) keepOriginal(ctx context.Context, permit *audit.Permit, p *Plan, l *job.Lease, current object.Info) error {
+func (m *Remedy) keepOriginal(ctx context.Context, permit *audit.Permit, p *Plan, l *job.Lease, current object.Info, subjects []subject) error {
 	if err := m.dropOriginal(ctx, permit, p); err != nil {
 		return err
 	}
@@ -314,25 +316,12 @@ func (m *Remedy) keepOriginal(ctx context.Context, permit *audit.Permit, p *Plan
 	if err := m.apply1(ctx, p, l); err != nil {
 		return err
 	}
-	blanks, err := m.blanks(ctx, p)
-	if err != nil {
-		return err
-	}
-	p.Original.Blanked = len(blanks)
 	h := sha256.New()
 	size := &counter{}
 	staged, err := m.Originals.Stage(ctx, p.Original.Object, object.Attrs{ContentType: "application/octet-stream"}, func(w io.Writer) error {
-		body, err := m.Objects.Open(ctx, p.Object)
-		if err != nil {
-			return err
-		}
-		defer body.Close()
 		pr, pw := io.Pipe()
-		go func() {
-			src := format.Source{Reader: body, Size: body.Info.Size, At: body.ReaderAt}
-			pw.CloseWithError(all.Splice(ctx, path.Base(p.Object.Key), io.MultiWriter(pw, h, size), src, blanks))
-		}()
-		err = m.Vault.SealStream(ctx, permit, p.set(), w, pr)
+		go func() { pw.CloseWithError(m.blanked(ctx, p, io.MultiWriter(pw, h, size), subjects)) }()
+		err := m.Vault.SealStream(ctx, permit, p.set(), w, pr)
 		pr.CloseWithError(err)
 		return err
 	})
@@ -370,21 +359,22 @@ type counter struct{ n int64 }
 
 func (c *counter) Write(b []byte) (int, error) { c.n += int64(len(b)); return len(b), nil }
 
-// blanks returns the spans of card authentication data, each replaced by as many X.
-func (m *Remedy) blanks(ctx context.Context, p *Plan) ([]format.Span, error) {
-	if p.Authenticates == 0 {
-		return nil, nil
+// blanked writes the pinned bytes to w, with card authentication data replaced by as many X.
+func (m *Remedy) blanked(ctx context.Context, p *Plan, w io.Writer, subjects []subject) error {
+	if p.Authenticates > 0 {
+		b := newSweep(m.Detectors, subjects, p.Include, p.Only, maskText)
+		b.chosen = coffer.DataType.Authentication
+		err := m.sweepObject(ctx, b, w, p.Object)
+		p.Original.Blanked = b.counts.changes
+		return err
 	}
-	var out []format.Span
-	for c, err := range m.Changes(ctx, p.ID) {
-		if err != nil {
-			return nil, err
-		}
-		if c.Type.Authentication() && !c.Joined {
-			out = append(out, c.Span)
-		}
+	body, err := m.Objects.Open(ctx, p.Object)
+	if err != nil {
+		return err
 	}
-	return out, nil
+	defer body.Close()
+	_, err = io.Copy(w, body)
+	return err
 }
 
 // readOriginal copies the kept original to w.
@@ -439,7 +429,7 @@ func (m *Remedy) rewrite(ctx context.Context, permit *audit.Permit, p *Plan, l *
 	if err != nil {
 		return err
 	}
-	if err := m.sealSweep(ctx, permit, p, l, current, subjects); err != nil {
+	if err := m.sealSweep(ctx, permit, p, l, subjects); err != nil {
 		return err
 	}
 	attrs := current.Attrs
@@ -454,6 +444,16 @@ func (m *Remedy) rewrite(ctx context.Context, permit *audit.Permit, p *Plan, l *
 		return err
 	}
 	write := func(w io.Writer) error {
+		if p.Resweep {
+			s := m.sweep(p, subjects)
+			if err := m.sweepObject(ctx, s, w, p.Object); err != nil {
+				return err
+			}
+			if m.changesDigest(s) != p.Digest {
+				return fmt.Errorf("the object would be changed otherwise than planned: %w", coffer.ErrChanged)
+			}
+			return nil
+		}
 		body, err := m.Objects.Open(ctx, p.Object)
 		if err != nil {
 			return err
@@ -541,21 +541,13 @@ func (m *Remedy) covered(ctx context.Context, p *Plan) ([]*triage.Record, error)
 }
 
 // sealSweep seals the values that only the sweep found as occurrences of the plan.
-func (m *Remedy) sealSweep(ctx context.Context, permit *audit.Permit, p *Plan, l *job.Lease, current object.Info, subjects []subject) error {
+func (m *Remedy) sealSweep(ctx context.Context, permit *audit.Permit, p *Plan, l *job.Lease, subjects []subject) error {
 	if p.Swept == 0 {
 		return nil
 	}
-	w := newSweep(m.Detectors, subjects, p.Include, p.Only, m.replacer(p.Action))
-	body, err := m.Objects.Open(ctx, p.Object)
-	if err != nil {
-		return err
-	}
-	defer body.Close()
-	f, src, err := pipeline.Document(body)
-	if err != nil {
-		return err
-	}
-	if err := w.run(ctx, f, src); err != nil {
+	w := m.sweep(p, subjects)
+	w.keep = maxSealedSweep
+	if err := m.sweepObject(ctx, w, nil, p.Object); err != nil {
 		return fmt.Errorf("search the object: %w", err)
 	}
 	defer func() {
@@ -577,9 +569,7 @@ func (m *Remedy) sealSweep(ctx context.Context, permit *audit.Permit, p *Plan, l
 		if s.t.Authentication() || s.plain.Len() > vault.MaxPlaintext {
 			continue
 		}
-		if values = append(values, vault.Value{N: len(values) + 1, Type: s.t, At: s.at, Plain: s.plain}); len(values) == maxSealedSweep {
-			break
-		}
+		values = append(values, vault.Value{N: len(values) + 1, Type: s.t, At: s.at, Plain: s.plain})
 	}
 	p.Sealed = len(values)
 	if len(values) == 0 {
@@ -619,15 +609,16 @@ func (m *Remedy) verify(ctx context.Context, p *Plan, staged object.Staged, span
 	if err != nil {
 		return refused("the rewritten object is not of the same format: " + err.Error())
 	}
-	again := newSweep(m.Detectors, subjects, p.Include, p.Only, m.replacer(p.Action))
-	if err := again.run(ctx, f, src); err != nil {
+	again := m.sweep(p, subjects)
+	if err := again.run(ctx, nil, f, src); err != nil {
 		if ctx.Err() != nil || errors.Is(err, coffer.ErrUnavailable) {
 			return err
 		}
 		return refused("the rewritten object does not parse: " + err.Error())
 	}
-	if !p.Only && again.left() > 0 {
-		return refused(fmt.Sprintf("%d values would still be found in the rewritten object", again.left()))
+	// Columns do not count: they hold the replacements.
+	if n := again.counts.left; !p.Only && n > 0 {
+		return refused(fmt.Sprintf("%d values would still be found in the rewritten object", n))
 	}
 	still, err := m.still(ctx, p, staged, subjects)
 	if err != nil {
@@ -637,18 +628,6 @@ func (m *Remedy) verify(ctx context.Context, p *Plan, staged object.Staged, span
 		return refused(fmt.Sprintf("%d reported values would still stand at their places", still))
 	}
 	return nil
-}
-
-// left counts what a sweep of a rewritten object would still replace: known values and unmistakable patterns. Columns do not
-// count: they hold the replacements.
-func (w *sweep) left() int {
-	n := 0
-	for _, c := range w.changes {
-		if c.Why == "value" || c.Why == "pattern" || c.Why == "reported" {
-			n++
-		}
-	}
-	return n
 }
 
 // still counts the reported values that the fix takes and that stand at their places in the staged bytes.

@@ -13,13 +13,13 @@ package remedy
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"path"
 	"slices"
@@ -125,6 +125,8 @@ type Plan struct {
 	Reason   string        `json:"reason,omitempty"`
 
 	Changes       int                     `json:"changes"`
+	Digest        string                  `json:"digest,omitempty"`  // keyed, of all changes
+	Resweep       bool                    `json:"resweep,omitempty"` // too many changes to store: applying sweeps again
 	Counts        map[coffer.DataType]int `json:"counts"`
 	Swept         int                     `json:"swept"`            // of the changes, those found by the sweep alone
 	Sealed        int                     `json:"sealed"`           // of those, how many are sealed too
@@ -358,21 +360,13 @@ func (m *Remedy) Plan(ctx context.Context, ask access.Ask, g Group, opt Options)
 	if p.Residual, err = m.residual(ctx, info.Object, "", info.VersionID); err != nil {
 		return nil, err
 	}
-	var changes []Change
 	if opt.Action.Rewrites() {
-		w, err := m.find(ctx, info, g.Records, opt)
-		if err != nil {
+		if err := m.find(ctx, p, info, g.Records); err != nil {
 			return nil, err
 		}
-		changes = w.changes
-		w.describe(p)
-		w.wipe()
-		if len(changes) == 0 {
+		if p.Changes == 0 {
 			return nil, fmt.Errorf("nothing to %s: %s: %w", opt.Action, p.leavesText(), coffer.ErrInvalid)
 		}
-	}
-	if err := m.storeChanges(ctx, p, changes); err != nil {
-		return nil, err
 	}
 	return p, m.record(ctx, permit, p, "plan", audit.Done)
 }
@@ -403,13 +397,8 @@ func (m *Remedy) record(ctx context.Context, permit *audit.Permit, p *Plan, step
 
 // describe tells the plan what the sweep found.
 func (w *sweep) describe(p *Plan) {
-	p.Changes, p.Counts, p.Swept = len(w.changes), w.counts.byType, len(w.sealable)
+	p.Changes, p.Counts, p.Swept, p.Authenticates = w.counts.changes, w.counts.byType, w.counts.swept, w.counts.authentic
 	p.Possible, p.PossibleCount = w.possible, w.counts.possible
-	for _, c := range w.changes {
-		if c.Type.Authentication() {
-			p.Authenticates++
-		}
-	}
 	for _, s := range w.subjects {
 		switch f := s.found; {
 		case w.takes(f):
@@ -451,21 +440,38 @@ func (w *sweep) wipe() {
 	}
 }
 
-// storeChanges stores the changes in chunks that fit an item.
-func (m *Remedy) storeChanges(ctx context.Context, p *Plan, changes []Change) error {
-	const perChunk, perApply = 400, 8
-	var ops []store.Op
-	n := 0
-	for chunk := range slices.Chunk(changes, perChunk) {
-		ops = append(ops, store.Op{Verb: store.Put, Expect: store.Any, Item: store.Item{
-			Key: store.Key{Part: "P#" + p.ID, Sort: fmt.Sprintf("c#%08d", n)}, Value: encode(chunk), Version: store.NewVersion(),
-		}})
-		n += len(chunk)
+// changeWriter stores the first changes of a plan, in chunks that fit an item.
+type changeWriter struct {
+	ctx   context.Context
+	m     *Remedy
+	plan  string
+	chunk []Change
+	n     int
+}
+
+const changesInChunk = 400
+
+func (cw *changeWriter) add(c Change) error {
+	if cw.n++; cw.n > maxStored {
+		return nil
 	}
-	for batch := range slices.Chunk(ops, perApply) {
-		if err := m.DB.Apply(ctx, batch...); err != nil {
-			return fmt.Errorf("store the plan's changes: %w", err)
-		}
+	if cw.chunk = append(cw.chunk, c); len(cw.chunk) == changesInChunk {
+		return cw.flush()
+	}
+	return nil
+}
+
+func (cw *changeWriter) flush() error {
+	if len(cw.chunk) == 0 {
+		return nil
+	}
+	first := min(cw.n, maxStored) - len(cw.chunk)
+	err := cw.m.DB.Apply(cw.ctx, store.Op{Verb: store.Put, Expect: store.Any, Item: store.Item{
+		Key: store.Key{Part: "P#" + cw.plan, Sort: fmt.Sprintf("c#%08d", first)}, Value: encode(cw.chunk), Version: store.NewVersion(),
+	}})
+	cw.chunk = cw.chunk[:0]
+	if err != nil {
+		return fmt.Errorf("store the plan's changes: %w", err)
 	}
 	return nil
 }
@@ -571,49 +577,62 @@ func (m *Remedy) residual(ctx context.Context, o coffer.Object, clean, pinned st
 	return out, nil
 }
 
-// find extracts the reported values and sweeps the object.
-func (m *Remedy) find(ctx context.Context, info object.Info, recs []*triage.Record, opt Options) (*sweep, error) {
+// find extracts the reported values, sweeps the object, and stores what is to be changed.
+func (m *Remedy) find(ctx context.Context, p *Plan, info object.Info, recs []*triage.Record) error {
 	var subjects []subject
 	for _, rec := range recs {
 		lines, err := m.Records.Lines(ctx, rec.Finding.ID)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		var occs []coffer.Occurrence
-		for _, l := range lines {
-			if l.Verdict != triage.FalsePositive {
-				occs = append(occs, l.Occurrence)
+		found, err := m.extract(ctx, info.Object, occurrences(lines))
+		if err != nil {
+			return err
+		}
+		for i, f := range found {
+			if lines[i].Verdict != triage.FalsePositive {
+				subjects = append(subjects, subject{rec.Finding.ID, f})
 			}
 		}
-		found, err := m.extract(ctx, info.Object, occs)
-		if err != nil {
-			return nil, err
-		}
-		for _, f := range found {
-			subjects = append(subjects, subject{rec.Finding.ID, f})
-		}
 	}
-	w := newSweep(m.Detectors, subjects, opt.Include, opt.OnlyReported, m.replacer(opt.Action))
-	body, err := m.Objects.Open(ctx, info.Object)
+	cw := &changeWriter{ctx: ctx, m: m, plan: p.ID}
+	w := m.sweep(p, subjects)
+	w.emit = cw.add
+	defer w.wipe()
+	if err := m.sweepObject(ctx, w, nil, info.Object); err != nil {
+		return fmt.Errorf("search the object: %w", err)
+	}
+	if err := cw.flush(); err != nil {
+		return err
+	}
+	w.describe(p)
+	p.Resweep = p.Changes > maxStored
+	p.Digest = m.changesDigest(w)
+	return nil
+}
+
+// sweep returns the sweep that the plan stands for.
+func (m *Remedy) sweep(p *Plan, subjects []subject) *sweep {
+	return newSweep(m.Detectors, subjects, p.Include, p.Only, m.replacer(p.Action))
+}
+
+// changesDigest is the keyed digest of the changes that the sweep met.
+func (m *Remedy) changesDigest(w *sweep) string {
+	return hex.EncodeToString(m.MAC("changes", w.digest.Sum(nil))[:16])
+}
+
+// sweepObject runs w over an object; with dst it writes the object with the replacements.
+func (m *Remedy) sweepObject(ctx context.Context, w *sweep, dst io.Writer, o coffer.Object) error {
+	body, err := m.Objects.Open(ctx, o)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer body.Close()
 	f, src, err := pipeline.Document(body)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := w.run(ctx, f, src); err != nil {
-		return nil, fmt.Errorf("search the object: %w", err)
-	}
-	// A container may hand over its members' regions in another order than that of their bytes; spans are applied in order.
-	slices.SortStableFunc(w.changes, func(a, b Change) int {
-		if a.Span.Member != b.Span.Member {
-			return 0
-		}
-		return cmp.Compare(a.Span.Start, b.Span.Start)
-	})
-	return w, nil
+	return w.run(ctx, dst, f, src)
 }
 
 // replacer returns the function that makes the text that replaces a value.

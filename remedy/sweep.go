@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"fmt"
+	"hash"
+	"io"
 	"slices"
 
 	"coffer"
@@ -14,8 +17,10 @@ import (
 
 // Limits of a sweep.
 const (
-	maxChanges  = 1_000_000 // replacements in one plan
-	maxPossible = 1_000     // look-alikes listed by place; all are counted
+	// maxStored is how many changes a plan stores, with the source bytes they replace, so that applying them parses nothing.
+	// A plan with more is applied by sweeping the object again, and the digest of all its changes shows that they are the same.
+	maxStored   = 100_000
+	maxPossible = 1_000 // look-alikes listed by place; all are counted
 )
 
 // Include widens a fix beyond its default.
@@ -58,7 +63,6 @@ type sweep struct {
 	include  Include
 	only     bool // reported places alone
 	replace  func(t coffer.DataType, value []byte) []byte
-	withhold func(t coffer.DataType) bool // types whose values must not be kept
 	subjects []subject
 
 	values  *detect.Values
@@ -68,14 +72,16 @@ type sweep struct {
 	units   map[coffer.Location][]reported // reported pieces inside cells and scalars, by their region
 	spans   map[string][]reported          // others, by member, in order of their source bytes
 
-	changes  []Change
-	sealable []sealable // values found by the sweep alone
+	emit     func(Change) error         // is given every change, in document order
+	chosen   func(coffer.DataType) bool // types whose hits are replaced; nil: all
+	keep     int                        // how many of the values that only the sweep finds are kept in sealable
+	sealable []sealable
 	possible []Possible
+	digest   hash.Hash // of all changes
 	counts   struct {
-		byType             map[coffer.DataType]int
-		possible, unplaced int
+		byType                                              map[coffer.DataType]int
+		changes, swept, possible, unplaced, left, authentic int
 	}
-	pieces int // reported pieces met
 }
 
 // typed is a type with its detector.
@@ -86,11 +92,11 @@ type typed struct {
 	known  bool
 }
 
+// sealable is a value that only the sweep found.
 type sealable struct {
-	t      coffer.DataType
-	custom string
-	at     coffer.Location
-	plain  coffer.Plaintext
+	t     coffer.DataType
+	at    coffer.Location
+	plain coffer.Plaintext
 }
 
 // reported is a piece of a reported value.
@@ -185,12 +191,10 @@ func columnOf(l coffer.Location, t coffer.DataType) column {
 	return c
 }
 
-// run walks the document, calls the sweep for all of it, and leaves the changes in w.
-func (w *sweep) run(ctx context.Context, f format.Format, src format.Source) error {
-	if err := f.Walk(ctx, nil, src, nil, w.visit); err != nil {
-		return err
-	}
-	return nil
+// run walks the document and counts and emits what is to be replaced; with dst it writes the document with the replacements.
+func (w *sweep) run(ctx context.Context, dst io.Writer, f format.Format, src format.Source) error {
+	w.digest = sha256.New()
+	return f.Walk(ctx, dst, src, nil, w.visit)
 }
 
 func (w *sweep) visit(r *format.Region) ([]format.Edit, error) {
@@ -198,7 +202,9 @@ func (w *sweep) visit(r *format.Region) ([]format.Edit, error) {
 	if !w.only {
 		hits = w.search(r, hits)
 	}
-	hits = slices.DeleteFunc(hits, func(h hit) bool { return h.i < r.Lead || h.i >= r.Commit })
+	hits = slices.DeleteFunc(hits, func(h hit) bool {
+		return h.i < r.Lead || h.i >= r.Commit || w.chosen != nil && !w.chosen(h.typ.t)
+	})
 	if len(hits) == 0 {
 		return nil, nil
 	}
@@ -229,15 +235,30 @@ func (w *sweep) visit(r *format.Region) ([]format.Edit, error) {
 		}
 		if h.s != nil {
 			c.Finding, c.N = h.s.finding, h.s.found.Occurrence.N
-		} else {
-			w.sealable = append(w.sealable, sealable{h.typ.t, h.typ.custom, c.At, coffer.NewPlaintext(bytes.Clone(r.Text[h.i:h.j]))})
+		} else if w.counts.swept++; len(w.sealable) < w.keep {
+			w.sealable = append(w.sealable, sealable{h.typ.t, c.At, coffer.NewPlaintext(bytes.Clone(r.Text[h.i:h.j]))})
 		}
-		w.counts.byType[c.Type]++
-		if w.changes = append(w.changes, c); len(w.changes) > maxChanges {
-			return nil, fmt.Errorf("more than %d places to replace in one object: %w", maxChanges, coffer.ErrLimit)
+		w.count(&c)
+		if w.emit != nil {
+			if err := w.emit(c); err != nil {
+				return nil, err
+			}
 		}
 	}
-	return nil, nil
+	return edits, nil
+}
+
+// count counts a change and takes it into the digest.
+func (w *sweep) count(c *Change) {
+	w.counts.changes++
+	w.counts.byType[c.Type]++
+	if c.Type.Authentication() {
+		w.counts.authentic++
+	}
+	if c.Why == "reported" || c.Why == "value" || c.Why == "pattern" {
+		w.counts.left++
+	}
+	fmt.Fprintf(w.digest, "%s\x00%s\x00%d\x00%d\x00%q\n", c.At, c.Span.Member, c.Span.Start, c.Span.End, c.Span.New)
 }
 
 // reported returns the reported pieces that stand in r.
