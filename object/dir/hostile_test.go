@@ -454,8 +454,17 @@ func TestKill(t *testing.T) {
 				if got := info.Attrs.Metadata["size"]; got != fmt.Sprint(len(body)) && len(body) != killSize {
 					t.Fatalf("kill %d: %d bytes with the attributes of %s", i, len(body), got)
 				}
+				seen := 0
+				ids := map[string]bool{}
 				for v, err := range w.d.Versions(t.Context(), w.object()) {
 					w.check(err)
+					if seen++; seen > 4 {
+						break
+					}
+					if ids[v.VersionID] {
+						t.Fatalf("kill %d: a version stands there twice", i)
+					}
+					ids[v.VersionID] = true
 					if b, err := w.d.Open(t.Context(), v.Object); err != nil {
 						t.Fatalf("kill %d: version: %v", i, err)
 					} else {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"coffer"
@@ -106,7 +107,8 @@ func (w *world) everywhere() (visible, hidden []string) {
 
 // interference is what another program does at one moment.
 var interference = map[string]func(*world){
-	"replace": func(w *world) { w.foreignReplace(foreignA) },
+	"replace":   func(w *world) { w.foreignReplace(foreignA) },
+	"replace B": func(w *world) { w.foreignReplace(foreignB) },
 	"replace twice": func(w *world) {
 		w.foreignReplace(foreignA)
 		w.foreignReplace(foreignB)
@@ -122,7 +124,7 @@ var interference = map[string]func(*world){
 		w.written, w.changed = []string{foreignA}, true
 	},
 	"remove": func(w *world) {
-		if err := os.Remove(w.path); !errors.Is(err, fs.ErrNotExist) {
+		if err := os.Remove(w.path); !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTEMPTY) {
 			w.check(err)
 			w.written, w.changed = nil, true
 		}
@@ -166,15 +168,21 @@ type crash struct{}
 func TestInterference(t *testing.T) {
 	runs := 0
 	steps := []string{"prepared", "exchanged", "moved away", "linked"}
-	for _, op := range []string{"commit", "create", "delete"} {
+	for _, op := range []string{"commit", "create", "delete", "purge"} {
 		for _, noExchange := range []bool{false, true} {
 			for _, versioned := range []bool{false, true} {
+				if op == "purge" && !versioned {
+					continue
+				}
 				for _, at := range steps {
 					for name, act := range interference {
-						for _, then := range []string{"", "replace", "remove", "create"} {
-							interfereOnce(t, op, noExchange, versioned, at, name, act, then, "")
-							interfereOnce(t, op, noExchange, versioned, at, name, act, then, steps[runs/2%len(steps)])
-							runs += 2
+						for _, then := range []string{"", "replace B", "remove", "create"} {
+							if runs%4 == 0 { // the others die somewhere; what they do before is the same
+								interfereOnce(t, op, noExchange, versioned, at, name, act, then, "")
+								runs++
+							}
+							interfereOnce(t, op, noExchange, versioned, at, name, act, then, steps[runs%len(steps)])
+							runs++
 						}
 					}
 				}
@@ -206,16 +214,22 @@ func interfereOnce(t *testing.T, op string, noExchange, versioned bool, at, name
 	} else {
 		o = w.put(oldBytes)
 	}
-	acted := 0
+	if op == "purge" { // of the current version, with one below that comes back
+		st, err := w.d.Stage(ctx, o, object.Attrs{}, fill(newBytes))
+		w.check(err)
+		o, err = st.Commit(ctx)
+		w.check(err)
+	}
+	acted, early := 0, false
 	w.d.step = func(step string) {
-		if step == at {
-			acted++
-			switch {
-			case acted == 1:
-				act(w)
-			case acted == 2 && then != "":
-				interference[then](w)
-			}
+		switch {
+		case acted == 0 && step == at:
+			acted = 1
+			act(w)
+			early = w.changed && at == "prepared"
+		case acted == 1 && then != "": // at whatever comes next
+			acted = 2
+			interference[then](w)
 		}
 		if step == die {
 			panic(crash{})
@@ -236,9 +250,12 @@ func interfereOnce(t *testing.T, op string, noExchange, versioned bool, at, name
 			}
 		}()
 		var err error
-		if op == "delete" {
+		switch op {
+		case "delete":
+			_, err = w.d.Delete(ctx, w.objectWith(o))
+		case "purge":
 			_, err = w.d.Delete(ctx, o)
-		} else {
+		default:
 			if st, err = w.d.Stage(ctx, w.objectWith(o), object.Attrs{}, fill(newBytes)); err != nil {
 				w.t.Fatal(err)
 			}
@@ -275,11 +292,39 @@ func interfereOnce(t *testing.T, op string, noExchange, versioned bool, at, name
 	if !w.changed && !died && !committed {
 		t.Errorf("a conflict without another writer")
 	}
-	if committed && w.changed && op != "create" && at == "prepared" {
+	if committed && early && op != "create" {
 		t.Errorf("committed over another program's write")
 	}
 	if len(visible) == 0 && !w.changed && op != "delete" && (died && op == "commit") {
 		t.Errorf("a crash lost the object")
+	}
+	if acted == 2 && then == "replace B" && !committed && !died && !noExchange && len(w.written) == 1 &&
+		w.written[0] == foreignB && w.current() != foreignB {
+		t.Errorf("the newest of two foreign writes is not the current one")
+	}
+	if versioned && !w.changed {
+		// Each body once, whatever was interrupted, and each under an id of its own.
+		var bodies []string
+		ids := map[string]bool{}
+		for v, err := range w.d.Versions(ctx, w.object()) {
+			w.check(err)
+			ids[v.VersionID] = true
+			body := "marker"
+			if !v.Marker {
+				b, err := w.d.Open(ctx, v.Object)
+				w.check(err)
+				got, err := io.ReadAll(b)
+				w.check(errors.Join(err, b.Close()))
+				body = string(got)
+			}
+			bodies = append(bodies, body)
+		}
+		got := strings.Join(bodies, ",")
+		after := map[string]string{"commit": newBytes + "," + oldBytes, "create": newBytes, "delete": "marker," + oldBytes, "purge": oldBytes}[op]
+		before := map[string]string{"commit": oldBytes, "delete": oldBytes, "purge": newBytes + "," + oldBytes}[op]
+		if got != after && (got != before || committed) || len(ids) != len(bodies) {
+			t.Errorf("versions %s under %d ids", got, len(ids))
+		}
 	}
 	for _, b := range visible {
 		if strings.Contains(b, oldBytes[:4]) && strings.Contains(b, newBytes[:4]) {

@@ -67,7 +67,8 @@ func descend(r *os.Root, name string) (*os.Root, error) {
 	if !want.IsDir() {
 		return nil, fmt.Errorf("%s where a folder is needed: %w", kind(want.Mode()), coffer.ErrInvalid)
 	}
-	sub, err := r.OpenRoot(name)
+	// With the slash a pipe that has taken the name meanwhile is refused; without it the call would wait for a writer.
+	sub, err := r.OpenRoot(name + "/")
 	if err != nil {
 		return nil, err
 	}

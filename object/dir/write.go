@@ -315,7 +315,7 @@ func (st *staged) commit(ctx context.Context) (made coffer.Object, err error) {
 	}
 	committed := false
 	undo := func(name string) {
-		if !committed {
+		if err != nil && !committed {
 			_ = side.root.Remove(name)
 		}
 	}
@@ -616,8 +616,9 @@ func (d *Dir) resurrect(c *chain, e entry, o coffer.Object, held *os.File, same 
 		return err
 	}
 	st := &staged{d: d, o: o, intent: in}
+	defer in.drop()
 	defer func() {
-		if !st.done {
+		if err != nil && !st.done {
 			err = errors.Join(err, st.discard())
 		}
 	}()
@@ -636,12 +637,15 @@ func (d *Dir) resurrect(c *chain, e entry, o coffer.Object, held *os.File, same 
 	if held != nil {
 		err = d.replace(st.place, in.hidden(), id, out, held, same)
 	} else if err = moveNew(st.place.parent(), in.hidden(), st.place.base); errors.Is(err, fs.ErrExist) {
-		err = nil // somebody has put a newer object there
+		return fmt.Errorf("somebody has put a newer object there: %w", coffer.ErrConflict)
 	}
 	if err != nil {
 		return errors.Join(err, st.afterFailure(id))
 	}
-	return syncDir(st.place.parent())
+	if err := syncDir(st.place.parent()); err != nil {
+		return err
+	}
+	return st.discard()
 }
 
 // deleteCurrent removes the current file: by a marker in a versioned bucket, permanently without versioning or when o names its
@@ -671,7 +675,7 @@ func (d *Dir) deleteCurrent(ctx context.Context, c *chain, o coffer.Object) (gon
 	side := c.side
 	done := false
 	undo := func(name string) {
-		if !done {
+		if err != nil && !done {
 			_ = side.root.Remove(name)
 		}
 	}
