@@ -36,33 +36,47 @@ func (address) Find(t Text) []Match {
 // FindRow implements [RowDetector].
 func (address) FindRow(row []Text) [][]Piece {
 	var out [][]Piece
-	type open struct {
-		group string
+	type place struct {
 		roles uint8
 		at    []Piece
 	}
-	var groups []*open
+	type group struct {
+		places []*place
+		count  [postcode + 1]int
+	}
+	groups := make(map[string]*group)
+	var places []*place
 	for i, t := range row {
-		role, group := addressRole(t.Name)
+		role, name := addressRole(t.Name)
 		s, e := trim(t.Text)
 		if role == 0 || s == e {
 			continue
 		}
-		var g *open
-		for _, o := range groups {
-			// A street has several columns; of the others a second one begins the next address.
-			if o.group == group && (role == street || o.roles&role == 0) {
-				g = o
+		g := groups[name]
+		if g == nil {
+			g = new(group)
+			groups[name] = g
+		}
+		// A street may have several columns in a row, so the next address begins with a street behind other parts. Of these the
+		// n-th belongs to the n-th address.
+		n := g.count[role]
+		g.count[role]++
+		if role == street {
+			n = len(g.places)
+			if n > 0 && (g.places[n-1].roles == street || g.places[n-1].roles&street == 0) {
+				n--
 			}
 		}
-		if g == nil {
-			g = &open{group: group}
-			groups = append(groups, g)
+		if n >= len(g.places) {
+			p := new(place)
+			g.places, places = append(g.places, p), append(places, p)
+			n = len(g.places) - 1
 		}
-		g.roles |= role
-		g.at = append(g.at, Piece{i, s, e})
+		p := g.places[n]
+		p.roles |= role
+		p.at = append(p.at, Piece{i, s, e})
 	}
-	for _, g := range groups {
+	for _, g := range places {
 		full := g.roles == street && len(g.at) == 1
 		if g.roles&(street|postcode) != 0 && (full || g.roles&(g.roles-1) != 0) {
 			out = append(out, g.at)
@@ -99,7 +113,7 @@ func (address) FindRow(row []Text) [][]Piece {
 			out = append(out, pieces)
 		}
 	}
-	return disjoint(out)
+	return disjoint(len(row), out)
 }
 
 // The parts of an address that a column may hold.

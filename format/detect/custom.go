@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -49,9 +50,9 @@ func ParseCustom(b []byte) (Custom, error) {
 type customDetector struct {
 	c        Custom
 	re       *regexp.Regexp
-	keywords [][]rune // lower case
+	keywords [][]rune  // lower case
+	first    [256]bool // the bytes with which a keyword may begin
 	ignore   [][]byte
-	longest  int // characters in the longest keyword
 }
 
 // newCustom checks and compiles all[i].
@@ -94,7 +95,9 @@ func newCustom(all []Custom, i int) (*customDetector, error) {
 			return nil, fail("a keyword has not 3 to 90 UTF-8 characters")
 		}
 		d.keywords = append(d.keywords, r)
-		d.longest = max(d.longest, len(r))
+		for c := range d.first {
+			d.first[c] = d.first[c] || unicode.ToLower(rune(c)) == r[0] || c >= utf8.RuneSelf
+		}
 	}
 	for _, w := range c.IgnoreWords {
 		if n := utf8.RuneCountInString(w); n < 4 || n > 90 || !utf8.ValidString(w) {
@@ -118,9 +121,17 @@ func (d *customDetector) Find(t Text) []Match {
 func (d *customDetector) Scan(t Text) []Match { return d.matches(t, true) }
 
 func (d *customDetector) matches(t Text, keyword bool) (out []Match) {
-	keyword = keyword && d.keywords != nil && !d.named(t.Name)
+	keyword = keyword && d.keywords != nil
+	var ends []int // of the keywords in the text, ascending, as far as they precede the present match
 next:
-	for _, m := range d.re.FindAllIndex(t.Text, -1) {
+	for i, m := range d.re.FindAllIndex(t.Text, -1) {
+		if i == 0 && keyword {
+			if len(d.ends(t.Name)) > 0 {
+				keyword = false
+			} else {
+				ends = d.ends(t.Text)
+			}
+		}
 		if m[0] == m[1] {
 			continue
 		}
@@ -129,61 +140,39 @@ next:
 				continue next
 			}
 		}
-		if !keyword || d.preceded(t.Text, m[0], m[1]) {
-			out = append(out, Match{m[0], m[1], true})
+		if keyword {
+			for len(ends) > 1 && ends[1] <= m[0] {
+				ends = ends[1:]
+			}
+			if len(ends) == 0 || ends[0] > m[0] || back(t.Text, m[1], d.c.MaximumMatchDistance) > ends[0] {
+				continue
+			}
 		}
+		out = append(out, Match{m[0], m[1], true})
 	}
 	return out
 }
 
-// named reports whether a keyword stands in the name.
-func (d *customDetector) named(name []byte) bool {
-	for i := range name {
-		if d.at(name, i, len(name)) > 0 {
-			return true
+// ends returns where the keywords in b end, ascending.
+func (d *customDetector) ends(b []byte) (out []int) {
+	for i, c := range b {
+		if !d.first[c] {
+			continue
 		}
-	}
-	return false
-}
-
-// preceded reports whether a keyword ends at or before start, not further from end than the maximum match distance.
-func (d *customDetector) preceded(b []byte, start, end int) bool {
-	far := end // the earliest end of a keyword
-	for n := 0; far > 0 && n < d.c.MaximumMatchDistance; n++ {
-		_, w := utf8.DecodeLastRune(b[:far])
-		far -= w
-	}
-	if far > start {
-		return false
-	}
-	from := far
-	for n := 0; from > 0 && n < d.longest; n++ {
-		_, w := utf8.DecodeLastRune(b[:from])
-		from -= w
-	}
-	for i := from; i < start; i++ {
-		if e := d.at(b, i, start); e >= far && e > 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// at returns the end of the longest keyword that begins at b[i] and ends by limit, 0 if there is none.
-func (d *customDetector) at(b []byte, i, limit int) (best int) {
-	for _, w := range d.keywords {
-		j := i
-		k := 0
-		for ; k < len(w) && j < limit; k++ {
-			r, n := utf8.DecodeRune(b[j:limit])
-			if unicode.ToLower(r) != w[k] {
-				break
+		for _, w := range d.keywords {
+			j, k := i, 0
+			for ; k < len(w) && j < len(b); k++ {
+				r, n := utf8.DecodeRune(b[j:])
+				if unicode.ToLower(r) != w[k] {
+					break
+				}
+				j += n
 			}
-			j += n
-		}
-		if k == len(w) {
-			best = max(best, j)
+			if k == len(w) {
+				out = append(out, j)
+			}
 		}
 	}
-	return best
+	slices.Sort(out)
+	return slices.Compact(out)
 }

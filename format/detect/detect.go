@@ -242,15 +242,20 @@ func (d *number) Find(t Text) []Match {
 
 // loosely adds what stands at loose boundaries and is no part of what has been found.
 func (d *number) loosely(b []byte, fs []found) []found {
-	var buf [16]found
-	n := len(fs)
-	for _, l := range d.read(b, buf[:0], true) {
-		if !slices.ContainsFunc(fs[:n], func(f found) bool { return f.start < l.end && l.start < f.end }) {
-			fs = append(fs, l)
+	loose := d.read(b, nil, true)
+	if len(fs) == 0 || len(loose) == 0 {
+		return append(fs, loose...)
+	}
+	out := make([]found, 0, len(fs)+len(loose))
+	for _, l := range loose {
+		for len(fs) > 0 && fs[0].end <= l.start {
+			out, fs = append(out, fs[0]), fs[1:]
+		}
+		if len(fs) == 0 || l.end <= fs[0].start {
+			out = append(out, l)
 		}
 	}
-	slices.SortFunc(fs, func(a, b found) int { return a.start - b.start })
-	return fs
+	return append(out, fs...)
 }
 
 func top(fs []found) (v verdict) {

@@ -2,6 +2,7 @@ package detect
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"sync"
 	"unicode"
@@ -40,12 +41,12 @@ func (person) Find(t Text) []Match {
 // FindRow implements [RowDetector]: by the names of the columns; where they say nothing, by given names in the cells.
 func (person) FindRow(row []Text) [][]Piece {
 	var out [][]Piece
-	type open struct {
-		group string
-		roles uint8
-		at    int
+	// Of the columns that belong together the n-th given name and the n-th family name are one person's.
+	type people struct {
+		values []int // indices into out
+		count  [fullName]int
 	}
-	var groups []open
+	groups := make(map[string]*people)
 	for i, t := range row {
 		role, group := nameRole(t.Name)
 		s, e := trim(t.Text)
@@ -53,20 +54,24 @@ func (person) FindRow(row []Text) [][]Piece {
 			continue
 		}
 		p := Piece{i, s, e}
-		k := len(groups) - 1
-		for k >= 0 && (groups[k].group != group || groups[k].roles&role != 0) {
-			k--
-		}
-		if role == fullName || k < 0 {
-			groups = append(groups, open{group, role, len(out)})
-			if role == fullName {
-				groups[len(groups)-1].roles = 0xff
-			}
+		if role == fullName {
 			out = append(out, []Piece{p})
 			continue
 		}
-		groups[k].roles |= role
-		out[groups[k].at] = append(out[groups[k].at], p)
+		g := groups[group]
+		if g == nil {
+			g = new(people)
+			groups[group] = g
+		}
+		n := g.count[role]
+		g.count[role]++
+		if n < len(g.values) {
+			k := g.values[n]
+			out[k] = append(out[k], p)
+			continue
+		}
+		g.values = append(g.values, len(out))
+		out = append(out, []Piece{p})
 	}
 	if out != nil {
 		return out
@@ -74,7 +79,7 @@ func (person) FindRow(row []Text) [][]Piece {
 	for i, t := range row {
 		s, e := trim(t.Text)
 		switch {
-		case !known1(t.Text[s:e]):
+		case !oneWord(t.Text) || !isGiven(t.Text[s:e]):
 			for _, f := range findNames(t.Text) {
 				if f.v == sure {
 					out = append(out, []Piece{{i, f.start, f.end}})
@@ -88,25 +93,23 @@ func (person) FindRow(row []Text) [][]Piece {
 			out = append(out, []Piece{{i - 1, s0, e0}, {i, s, e}})
 		}
 	}
-	return disjoint(out)
+	return disjoint(len(row), out)
 }
 
-// disjoint drops values of which a piece is already part of an earlier value.
-func disjoint(in [][]Piece) (out [][]Piece) {
-	for _, v := range in {
-		clash := false
-		for _, o := range out {
-			for _, a := range o {
-				for _, b := range v {
-					clash = clash || a.Index == b.Index && a.Start < b.End && b.Start < a.End
-				}
+// disjoint drops values of which a piece is already part of an earlier value. In each of the n cells pieces come in ascending order.
+func disjoint(n int, values [][]Piece) [][]Piece {
+	used := make([]int, n)
+	return slices.DeleteFunc(values, func(v []Piece) bool {
+		for _, p := range v {
+			if p.Start < used[p.Index] {
+				return true
 			}
 		}
-		if !clash {
-			out = append(out, v)
+		for _, p := range v {
+			used[p.Index] = p.End
 		}
-	}
-	return out
+		return false
+	})
 }
 
 // The parts of a name that a column may hold.
@@ -241,8 +244,6 @@ func oneWord(b []byte) bool {
 	r, _ := utf8.DecodeRune(b)
 	return len(b) > 1 && nameLike(b) && bytes.IndexByte(b, ' ') < 0 && unicode.IsUpper(r)
 }
-
-func known1(b []byte) bool { return oneWord(b) && isGiven(b) }
 
 func isGiven(b []byte) bool {
 	var w [24]byte

@@ -3,6 +3,7 @@ package detect
 import (
 	"bytes"
 	"encoding/base64"
+	"slices"
 
 	"coffer"
 )
@@ -351,31 +352,36 @@ func pem(labels ...string) func(Text) []found {
 		b := t.Text
 		const begin, dashes = "-----BEGIN ", "-----"
 		eachPrefix(b, begin, func(i int) int {
-			rest := b[i+len(begin):]
-			n := bytes.Index(rest[:min(len(rest), 64)], []byte(dashes))
-			if n < 0 {
+			label := b[i+len(begin):]
+			n := bytes.Index(label[:min(len(label), 64)], []byte(dashes))
+			if n < 0 || !slices.Contains(labels, string(label[:n])) {
 				return i
 			}
-			for _, l := range labels {
-				if string(rest[:n]) != l {
-					continue
+			label = label[:n]
+			start := i + len(begin) + n + len(dashes)
+			// No block goes on behind the beginning of another, so that a text full of beginnings is read once.
+			body := b[start:min(len(b), start+maxBlock)]
+			if k := bytes.Index(body, []byte(begin)); k >= 0 {
+				body = body[:k]
+			}
+			for at := 0; ; {
+				k := bytes.Index(body[at:], []byte("-----END "))
+				if k < 0 {
+					break
 				}
-				body := rest[n+len(dashes):]
-				body = body[:min(len(body), maxBlock)]
-				if k := bytes.Index(body, []byte("-----END "+l+dashes)); k >= 0 {
-					e := i + len(begin) + n + len(dashes) + k + len("-----END ") + len(l) + len(dashes)
+				at += k + len("-----END ")
+				if bytes.HasPrefix(body[at:], label) && bytes.HasPrefix(body[at+n:], []byte(dashes)) {
+					e := start + at + n + len(dashes)
 					fs = append(fs, found{i, e, sure})
 					return e
 				}
-				e := i + len(begin) + n + len(dashes)
-				if k := blockEnd(body); k > 0 {
-					fs = append(fs, found{i, e + k, sure})
-				} else {
-					fs = append(fs, found{i, e, bad})
-				}
-				return e
 			}
-			return i
+			f := found{i, start, bad}
+			if k := blockEnd(body); k > 0 {
+				f = found{i, start + k, sure}
+			}
+			fs = append(fs, f)
+			return f.end
 		})
 		return fs
 	}
@@ -407,8 +413,12 @@ func blockEnd(b []byte) (end int) {
 // findPuTTY: the file of a PuTTY key, whose headers stand in one order and of which the last is Private-MAC.
 func findPuTTY(t Text) (fs []found) {
 	b := t.Text
-	eachPrefix(b, "PuTTY-User-Key-File-", func(i int) int {
+	const first = "PuTTY-User-Key-File-"
+	eachPrefix(b, first, func(i int) int {
 		rest := b[i:min(len(b), i+maxBlock)]
+		if k := bytes.Index(rest[len(first):], []byte(first)); k >= 0 {
+			rest = rest[:len(first)+k]
+		}
 		at := 0
 		for _, h := range [...]string{"Encryption: ", "Comment: ", "Public-Lines: ", "Private-Lines: ", "Private-MAC: "} {
 			k := bytes.Index(rest[at:], []byte(h))
