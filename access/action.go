@@ -26,6 +26,7 @@ const (
 	AdminObject   Action = "admin.object"
 	AdminPerson   Action = "admin.person"
 	AdminBackup   Action = "admin.backup"
+	AdminCheck    Action = "admin.check"
 )
 
 // Description says what an action covers and on which kinds of resource it is asked.
@@ -59,4 +60,5 @@ var Actions = []Description{
 	{AdminObject, []Kind{Object}, "set the versioning of a bucket kept in a folder"},
 	{AdminPerson, []Kind{System}, "delete the name behind a pseudonymous id"},
 	{AdminBackup, []Kind{System}, "back up and restore the installation"},
+	{AdminCheck, []Kind{System}, "check every invariant; opens sealed values and shows none"},
 }

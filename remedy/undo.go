@@ -296,3 +296,11 @@ func (m *Remedy) EndGrace(ctx context.Context, ask access.Ask) (int, error) {
 	}
 	return n, nil
 }
+
+// Original copies the kept original of a plan to w, for a check. It fails before it writes a byte that is not authentic.
+func (m *Remedy) Original(ctx context.Context, permit *audit.Permit, p *Plan, w io.Writer) error {
+	if p.Original == nil {
+		return fmt.Errorf("plan %s keeps no original: %w", p.ID, coffer.ErrNotFound)
+	}
+	return m.readOriginal(ctx, permit, p, w)
+}
