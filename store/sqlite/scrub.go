@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"time"
 
 	"coffer"
 )
@@ -69,7 +70,7 @@ func (db *DB) scrub(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	return db.truncate(background, c)
+	return db.truncate(ctx, c)
 }
 
 // scrubRange overwrites the unused parts of some pages in one transaction.
@@ -143,13 +144,22 @@ func clearUnused(page []byte) bool {
 
 // truncate empties the write-ahead log and makes that durable.
 func (db *DB) truncate(ctx context.Context, c *sql.Conn) error {
-	// SQLite waits for other readers and writers as long as busy_timeout says.
-	var busy, frames, moved int
-	if err := c.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &frames, &moved); err != nil {
-		return err
-	}
-	if busy != 0 {
-		return fmt.Errorf("others are reading or writing: %w", coffer.ErrUnavailable)
+	// SQLite waits for other readers and writers as long as busy_timeout says, but not for another checkpoint, which any
+	// commit may make; that one is soon over.
+	for deadline := time.Now().Add(busyTimeout); ; time.Sleep(5 * time.Millisecond) {
+		var busy, frames, moved int
+		if err := c.QueryRowContext(context.WithoutCancel(ctx), "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &frames, &moved); err != nil {
+			return err
+		}
+		if busy == 0 {
+			break
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("others are reading or writing: %w", coffer.ErrUnavailable)
+		}
 	}
 	// SQLite does not sync the truncation. This file carries no locks, so closing it loses none.
 	f, err := os.OpenFile(db.path+"-wal", os.O_RDWR, 0)

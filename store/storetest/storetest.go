@@ -108,6 +108,14 @@ func missing(t *testing.T, db store.DB, k store.Key) {
 	wants(t, err, coffer.ErrNotFound)
 }
 
+// applyAll applies ops, as many at once as there may be.
+func applyAll(t *testing.T, db store.DB, ops []store.Op) {
+	t.Helper()
+	for chunk := range slices.Chunk(ops, store.MaxOps) {
+		must(t, db.Apply(t.Context(), chunk...))
+	}
+}
+
 func query(t *testing.T, db store.DB, part string, r store.Range) []store.Item {
 	t.Helper()
 	var items []store.Item
@@ -393,13 +401,11 @@ func ranges(t *testing.T, db store.DB) {
 	slices.Sort(names)
 	shuffled := slices.Clone(names)
 	rand.New(rand.NewPCG(1, 2)).Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
-	for chunk := range slices.Chunk(shuffled, store.MaxOps) {
-		var ops []store.Op
-		for _, n := range chunk {
-			ops = append(ops, put(item("p", n, "1", n), store.Absent))
-		}
-		must(t, db.Apply(t.Context(), ops...))
+	var ops []store.Op
+	for _, n := range shuffled {
+		ops = append(ops, put(item("p", n, "1", n), store.Absent))
 	}
+	applyAll(t, db, ops)
 	// Neighbouring parts must not leak in.
 	for _, p := range []string{"o", "p\x00", "pp", "q"} {
 		must(t, db.Apply(t.Context(), put(item(p, "a", "1", ""), store.Absent)))
@@ -447,10 +453,12 @@ func largePages(t *testing.T, db store.DB) {
 }
 
 func applyInsideQuery(t *testing.T, db store.DB) {
-	const n = 350
+	const n = 150
+	var ops []store.Op
 	for i := range n {
-		must(t, db.Apply(t.Context(), put(item("p", fmt.Sprintf("%04d", i), "1", "old"), store.Absent)))
+		ops = append(ops, put(item("p", fmt.Sprintf("%04d", i), "1", "old"), store.Absent))
 	}
+	applyAll(t, db, ops)
 	for round, reverse := range []bool{false, true} {
 		seen := map[string]bool{}
 		expect := strconv.Itoa(round + 1)
@@ -523,14 +531,16 @@ func stopEarly(t *testing.T, db store.DB) {
 
 func scan(t *testing.T, db store.DB) {
 	want := map[store.Key]bool{}
+	var ops []store.Op
 	for i := range 400 {
 		it := item(fmt.Sprintf("part-%d", i/5), fmt.Sprintf("sort-%d", i%5), "1", "v")
 		if i%40 == 0 {
 			it.Key.Part, it.Key.Sort = string([]byte{byte(i / 40)}), "\x00"
 		}
 		want[it.Key] = true
-		must(t, db.Apply(t.Context(), put(it, store.Absent)))
+		ops = append(ops, put(it, store.Absent))
 	}
+	applyAll(t, db, ops)
 	for _, of := range []int{1, 2, 3, 7, 16, 255} {
 		got := map[store.Key]bool{}
 		shardOf := map[string]int{}
