@@ -520,3 +520,85 @@ func TestKillChild(t *testing.T) {
 		fmt.Println("committed")
 	}
 }
+
+// TestSwappedFolder: a folder that turns into a symbolic link and back while it is entered never leads to
+// another key's file. (Out of the bucket os.Root lets none.)
+func TestSwappedFolder(t *testing.T) {
+	w := newWorld(t, false)
+	defer w.close()
+	elsewhere := filepath.Join(w.root, "bucket", "elsewhere")
+	w.check(os.MkdirAll(elsewhere, 0o755))
+	w.check(os.WriteFile(filepath.Join(elsewhere, "b.csv"), []byte("another key"), 0o644))
+	w.put(oldBytes)
+	link, folder := filepath.Join(w.root, "bucket", "link"), filepath.Dir(w.path)
+	w.check(os.Symlink("elsewhere", link))
+	dir, err := os.Open(filepath.Dir(link))
+	w.check(err)
+	defer dir.Close()
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				_ = exchange(dir, filepath.Base(link), filepath.Base(folder))
+			}
+		}
+	}()
+	for range 3000 {
+		b, err := w.d.Open(t.Context(), w.object())
+		if err != nil {
+			continue
+		}
+		got, err := io.ReadAll(b)
+		w.check(errors.Join(err, b.Close()))
+		if string(got) != oldBytes {
+			t.Error("read the file of another key")
+			break
+		}
+	}
+	close(stop)
+	<-done
+}
+
+// TestOneNullVersion: a commit in a suspended bucket replaces the null version, even if the process dies before it has removed
+// the old one.
+func TestOneNullVersion(t *testing.T) {
+	w := newWorld(t, false)
+	defer w.close()
+	ctx := t.Context()
+	null := w.put(oldBytes)
+	w.check(w.d.SetVersioning(ctx, "bucket", true))
+	st, err := w.d.Stage(ctx, null, object.Attrs{}, fill(newBytes))
+	w.check(err)
+	second, err := st.Commit(ctx)
+	w.check(err)
+	w.check(w.d.SetVersioning(ctx, "bucket", false))
+	st, err = w.d.Stage(ctx, second, object.Attrs{}, fill("third"))
+	w.check(err)
+	w.d.step = func(s string) {
+		if s == "exchanged" {
+			panic(crash{})
+		}
+	}
+	func() {
+		defer func() { _ = recover() }()
+		_, _ = st.Commit(ctx)
+	}()
+	w.d.step = func(string) {}
+	st.(*staged).intent.drop()
+	for range 2 { // before and after the sweep
+		var got []string
+		for v, err := range w.d.Versions(ctx, w.object()) {
+			w.check(err)
+			got = append(got, fmt.Sprint(v.Size, v.VersionID == nullVersion))
+		}
+		if want := []string{"5true", "9false"}; strings.ReplaceAll(fmt.Sprint(got), " ", "") != strings.ReplaceAll(fmt.Sprint(want), " ", "") {
+			t.Errorf("versions %v, want %v", got, want)
+		}
+		_, err = w.d.Sweep(ctx, 0)
+		w.check(err)
+	}
+}
