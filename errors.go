@@ -25,3 +25,15 @@ var (
 	// ErrCorrupt: stored bytes are not what was stored.
 	ErrCorrupt = errors.New("corrupt")
 )
+
+// Permanent reports whether err is about the thing itself (what it is, what it holds, who may), so that trying again changes
+// nothing. Everything else, errors of strangers included, may pass: an outage must never be recorded as a property of a
+// finding or an object.
+func Permanent(err error) bool {
+	for _, is := range []error{ErrInvalid, ErrUnsupported, ErrLimit, ErrChanged, ErrNotFound, ErrDenied, ErrCorrupt} {
+		if errors.Is(err, is) {
+			return !errors.Is(err, ErrUnavailable)
+		}
+	}
+	return false
+}

@@ -71,6 +71,7 @@ type App struct {
 	Remedy    *remedy.Remedy
 	Now       func() time.Time
 
+	logDir  string
 	keyPath string
 	pass    []byte
 	opener  *envelope.Opener
@@ -129,23 +130,50 @@ func Open(ctx context.Context, opt Options) (_ *App, err error) {
 	if a.Config, err = ReadConfig(a.Home); err != nil {
 		return nil, err
 	}
-	custom, err := a.Config.custom(a.Home)
+	ad, err := a.adapters(opt)
 	if err != nil {
 		return nil, err
 	}
+	return a, a.assemble(ctx, ad, opt.Logger)
+}
+
+// Adapters are the things behind the contracts from which an App is assembled.
+type Adapters struct {
+	Objects, Originals object.Store
+	DB, Headers        store.DB // values of DB are sealed by the App
+	Keys               envelope.Keys
+	LogDir             string // folder of the log
+	LogKey             string // file of the log's signing key
+}
+
+// Assemble builds the program from adapters, for a home in no folder: servers and tests use it. now is the clock.
+func Assemble(ctx context.Context, ad Adapters, c Config, now func() time.Time) (_ *App, err error) {
+	a := &App{Config: c, Now: now}
+	defer func() {
+		if err != nil {
+			_ = a.Close()
+		}
+	}()
+	return a, a.assemble(ctx, ad, nil)
+}
+
+func (a *App) assemble(ctx context.Context, ad Adapters, logger *slog.Logger) error {
+	custom, err := a.Config.custom(a.Home)
+	if err != nil {
+		return err
+	}
 	if a.Detectors, err = detect.NewSet(custom); err != nil {
-		return nil, err
+		return err
 	}
-	if err := a.openStores(opt); err != nil {
-		return nil, err
+	a.Objects, a.Originals, a.DB, a.Headers, a.Keys = ad.Objects, ad.Originals, ad.DB, ad.Headers, ad.Keys
+	a.logDir = ad.LogDir
+	if err := a.openHomeKey(ctx); err != nil {
+		return err
 	}
-	if err := a.openKeys(ctx, opt); err != nil {
-		return nil, err
+	if err := a.openLog(ctx, ad, logger); err != nil {
+		return err
 	}
-	if err := a.openLog(ctx, opt); err != nil {
-		return nil, err
-	}
-	return a, a.build()
+	return a.build()
 }
 
 // makeHome makes a new home, or checks that an old one is of a format that this program knows.
@@ -194,50 +222,57 @@ func choose(flag, config, deflt string) string {
 	return deflt
 }
 
-func (a *App) openStores(opt Options) error {
+// adapters opens what the configuration names.
+func (a *App) adapters(opt Options) (ad Adapters, err error) {
 	_, path, err := splitSpec("objects", choose(opt.Objects, a.Config.Objects, "dir:objects"), "")
 	if err != nil {
-		return err
+		return ad, err
 	}
 	if a.Dir, err = openDir(under(a.Home, path)); err != nil {
-		return err
+		return ad, err
 	}
-	a.Objects = a.Dir
+	ad.Objects = a.Dir
 	a.closers = append(a.closers, a.Dir.Close)
 	_, path, err = splitSpec("originals", choose(opt.Originals, a.Config.Originals, "dir:originals"), "")
 	if err != nil {
-		return err
+		return ad, err
 	}
 	kept, err := openDir(under(a.Home, path))
 	if err != nil {
-		return err
+		return ad, err
 	}
-	a.Originals = kept
+	ad.Originals = kept
 	a.closers = append(a.closers, kept.Close)
 	if err := kept.CreateBucket(context.Background(), remedy.OriginalsBucket); err != nil {
-		return err
+		return ad, err
 	}
 	_, path, err = splitSpec("store", choose(opt.Store, a.Config.Store, "sqlite:store"), "")
 	if err != nil {
-		return err
+		return ad, err
 	}
 	path = under(a.Home, path)
 	if err := durable.MkdirAll(path, 0o700); err != nil {
-		return fmt.Errorf("store: %w: %w", coffer.ErrUnavailable, err)
+		return ad, fmt.Errorf("store: %w: %w", coffer.ErrUnavailable, err)
 	}
 	// The key table is a file of its own, so that a backup of the data can leave it out.
 	for _, f := range []struct {
 		name string
 		to   *store.DB
-	}{{"data.db", &a.DB}, {"keys.db", &a.Headers}} {
+	}{{"data.db", &ad.DB}, {"keys.db", &ad.Headers}} {
 		db, err := sqlite.Open(filepath.Join(path, f.name))
 		if err != nil {
-			return err
+			return ad, err
 		}
 		*f.to = db
 		a.closers = append(a.closers, db.Close)
 	}
-	return nil
+	ring, err := a.ring(opt)
+	if err != nil {
+		return ad, err
+	}
+	ad.Keys = ring
+	ad.LogDir, ad.LogKey = filepath.Join(a.Home, "log"), filepath.Join(filepath.Dir(a.keyPath), "log.key")
+	return ad, nil
 }
 
 func openDir(path string) (*dir.Dir, error) {
@@ -247,30 +282,26 @@ func openDir(path string) (*dir.Dir, error) {
 	return dir.Open(path)
 }
 
-func (a *App) openKeys(ctx context.Context, opt Options) error {
+// ring opens the keyring, and makes it on first use.
+func (a *App) ring(opt Options) (*keyfile.Ring, error) {
 	_, path, err := splitSpec("keys", choose(opt.Keys, a.Config.Keys, "keyfile:keys/ring"), "")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	a.keyPath = under(a.Home, path)
 	if err := durable.MkdirAll(filepath.Dir(a.keyPath), 0o700); err != nil {
-		return fmt.Errorf("keys: %w: %w", coffer.ErrUnavailable, err)
+		return nil, fmt.Errorf("keys: %w: %w", coffer.ErrUnavailable, err)
 	}
 	if a.Config.Passphrase != "" {
 		b, err := os.ReadFile(under(a.Home, a.Config.Passphrase))
 		if err != nil {
-			return fmt.Errorf("passphrase file: %w: %w", coffer.ErrUnavailable, err)
+			return nil, fmt.Errorf("passphrase file: %w: %w", coffer.ErrUnavailable, err)
 		}
 		a.pass, _, _ = bytes.Cut(b, []byte("\n"))
 	} else if p := os.Getenv("COFFER_PASSPHRASE"); p != "" {
 		a.pass = []byte(p)
 	}
-	ring, err := keyfile.OpenOrCreate(a.keyPath, a.pass)
-	if err != nil {
-		return err
-	}
-	a.Keys = ring
-	return a.openHomeKey(ctx)
+	return keyfile.OpenOrCreate(a.keyPath, a.pass)
 }
 
 var homeKey = store.Key{Part: "HOME", Sort: "key"}
@@ -324,7 +355,7 @@ func (a *App) MAC(label string, data []byte) []byte {
 	return sum[:]
 }
 
-func (a *App) openLog(ctx context.Context, opt Options) (err error) {
+func (a *App) openLog(ctx context.Context, ad Adapters, logger *slog.Logger) (err error) {
 	var policies fs.FS
 	if a.Config.Policies != "" {
 		policies = os.DirFS(under(a.Home, a.Config.Policies))
@@ -337,8 +368,7 @@ func (a *App) openLog(ctx context.Context, opt Options) (err error) {
 		anchors = append(anchors, under(a.Home, strings.TrimPrefix(f, "anchor:")))
 	}
 	a.Log, err = audit.Open(ctx, audit.Config{
-		DB: a.DB, Dir: a.LogDir(), Key: filepath.Join(filepath.Dir(a.keyPath), "log.key"), Anchors: anchors, Now: a.Now,
-		Scrub: a.scrubBytes, Logger: opt.Logger,
+		DB: a.DB, Dir: ad.LogDir, Key: ad.LogKey, Anchors: anchors, Now: a.Now, Scrub: a.scrubBytes, Logger: logger,
 	})
 	if err != nil {
 		return err
@@ -349,7 +379,7 @@ func (a *App) openLog(ctx context.Context, opt Options) (err error) {
 }
 
 // LogDir is the folder of the log's tiles and checkpoint.
-func (a *App) LogDir() string { return filepath.Join(a.Home, "log") }
+func (a *App) LogDir() string { return a.logDir }
 
 // scrubBytes replaces what the detectors find in a note, so that nobody pastes a value into the log.
 func (a *App) scrubBytes(note []byte) []byte {

@@ -238,7 +238,7 @@ func (c *checker) valuesDestroyed(ctx context.Context, rec *triage.Record) (bool
 func (c *checker) values(ctx context.Context, rec *triage.Record, lines []triage.Line) ([]vault.Value, error) {
 	opened, err := c.Vault.OpenAll(ctx, c.permit, rec, lines)
 	switch {
-	case errors.Is(err, coffer.ErrUnavailable), ctx.Err() != nil:
+	case err != nil && (ctx.Err() != nil || !coffer.Permanent(err)):
 		return nil, err
 	case err != nil:
 		c.violation("sealed", rec.Finding.ID, "sealed values cannot be opened: %v", err)
@@ -308,7 +308,7 @@ func (c *checker) same(ctx context.Context, rec *triage.Record, info object.Info
 		occs[i] = l.Occurrence
 	}
 	found, err := pipeline.Extract(ctx, body, occs, c.Detectors)
-	if err != nil && (ctx.Err() != nil || errors.Is(err, coffer.ErrUnavailable)) {
+	if err != nil && (ctx.Err() != nil || !coffer.Permanent(err)) {
 		return err
 	}
 	i := 0
@@ -375,7 +375,7 @@ func (c *checker) absent(ctx context.Context, rec *triage.Record, info object.In
 		return nil, nil
 	})
 	if err != nil {
-		if ctx.Err() != nil || errors.Is(err, coffer.ErrUnavailable) {
+		if ctx.Err() != nil || !coffer.Permanent(err) {
 			return err
 		}
 		c.violation("fixed", rec.Finding.ID, "the fixed object does not parse: %v", err)
@@ -443,7 +443,7 @@ func (c *checker) original(ctx context.Context, p *remedy.Plan) error {
 	h := sha256.New()
 	err := c.Remedy.Original(ctx, c.permit, p, h)
 	if err != nil {
-		if ctx.Err() != nil || errors.Is(err, coffer.ErrUnavailable) {
+		if ctx.Err() != nil || !coffer.Permanent(err) {
 			return err
 		}
 		c.violation("original", p.ID, "the kept original cannot be opened: %v", err)

@@ -221,7 +221,7 @@ func (p *Pipeline) seal(ctx context.Context, permit *audit.Permit, rec *triage.R
 	}
 	located, err := p.locate(ctx, rec, lines)
 	if err != nil {
-		if ctx.Err() != nil || errors.Is(err, coffer.ErrUnavailable) {
+		if ctx.Err() != nil || !coffer.Permanent(err) {
 			return err
 		}
 		rec.State, rec.Reason = triage.StateFailed, err.Error()
@@ -496,7 +496,7 @@ func (p *Pipeline) unreadable(err error) (string, error) {
 	switch {
 	case errors.Is(err, coffer.ErrNotFound):
 		return "the discovery result is not there", nil
-	case errors.Is(err, coffer.ErrUnavailable), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case !coffer.Permanent(err):
 		return "", fmt.Errorf("discovery result: %w", err)
 	}
 	return "the discovery result cannot be read: " + err.Error(), nil
@@ -510,7 +510,7 @@ func (p *Pipeline) read(ctx context.Context, out *located, info object.Info, occ
 	}
 	defer body.Close()
 	found, err := Extract(ctx, body, occs, p.Detectors)
-	if err != nil && (ctx.Err() != nil || errors.Is(err, coffer.ErrUnavailable)) {
+	if err != nil && (ctx.Err() != nil || !coffer.Permanent(err)) {
 		return err
 	}
 	if err != nil && errors.Is(err, coffer.ErrChanged) {
@@ -694,7 +694,7 @@ func (p *Pipeline) tag(ctx context.Context, permit *audit.Permit, rec *triage.Re
 	switch {
 	case err == nil:
 		rec.Tagged = rec.TagReason == "" || !strings.HasPrefix(rec.TagReason, "tag set full")
-	case ctx.Err() != nil, errors.Is(err, coffer.ErrUnavailable), errors.Is(err, coffer.ErrConflict):
+	case ctx.Err() != nil, !coffer.Permanent(err):
 		return fmt.Errorf("tag the object: %w", err)
 	default:
 		rec.TagReason = err.Error()

@@ -606,12 +606,15 @@ func (m *Remedy) verify(ctx context.Context, p *Plan, staged object.Staged, span
 	defer body.Close()
 	body.Info.Key = p.Object.Key
 	f, src, err := pipeline.Document(body)
+	if err != nil && !coffer.Permanent(err) {
+		return err
+	}
 	if err != nil {
 		return refused("the rewritten object is not of the same format: " + err.Error())
 	}
 	again := m.sweep(p, subjects)
 	if err := again.run(ctx, nil, f, src); err != nil {
-		if ctx.Err() != nil || errors.Is(err, coffer.ErrUnavailable) {
+		if ctx.Err() != nil || !coffer.Permanent(err) {
 			return err
 		}
 		return refused("the rewritten object does not parse: " + err.Error())

@@ -568,8 +568,12 @@ func (m *Remedy) residual(ctx context.Context, o coffer.Object, clean, pinned st
 		out = append(out, s)
 	}
 	copies, err := m.Objects.Copies(ctx, coffer.Object{Bucket: o.Bucket, Key: o.Key})
-	if err != nil && !errors.Is(err, coffer.ErrNotFound) {
+	switch {
+	case err == nil, errors.Is(err, coffer.ErrNotFound):
+	case coffer.Permanent(err):
 		out = append(out, "other copies: unknown ("+err.Error()+")")
+	default:
+		return nil, fmt.Errorf("list copies: %w", err)
 	}
 	for _, c := range copies {
 		out = append(out, c.What+" "+c.Name)

@@ -34,6 +34,7 @@ type Injector struct {
 	calls  int
 	faults []Fault
 	dead   bool
+	off    bool
 	trace  []string
 }
 
@@ -46,6 +47,10 @@ func (in *Injector) Call(op string, effect func() error) error {
 		return effect()
 	}
 	in.mu.Lock()
+	if in.off {
+		in.mu.Unlock()
+		return effect()
+	}
 	if in.dead {
 		in.mu.Unlock()
 		return fmt.Errorf("%s: %w", op, ErrInjected)
@@ -92,4 +97,50 @@ func (in *Injector) Trace() []string {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	return append([]string(nil), in.trace...)
+}
+
+// Arm sets the faults anew; their calls are counted from here on.
+func (in *Injector) Arm(faults ...Fault) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.faults = nil
+	for _, f := range faults {
+		f.Call += in.calls
+		in.faults = append(in.faults, f)
+	}
+}
+
+// Disarm forgets all faults.
+func (in *Injector) Disarm() { in.Arm() }
+
+// Aside runs f without counting or failing calls: a test looks at the world beside the workflow.
+func (in *Injector) Aside(f func()) {
+	in.set(true)
+	defer in.set(false)
+	f()
+}
+
+func (in *Injector) set(off bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.off = off
+}
+
+// Dead reports whether the process has crashed and was not restarted.
+func (in *Injector) Dead() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.dead
+}
+
+// String describes the fault for the name of a test.
+func (f Fault) String() string {
+	s := "before"
+	if f.When == After {
+		s = "after"
+	}
+	if f.Crash {
+		s += " crash"
+	}
+	return s
 }
