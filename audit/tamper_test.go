@@ -30,14 +30,14 @@ type evidence struct {
 	key    string
 }
 
-// newEvidence makes a log of several writers, 560 entries of which the auditor has seen 400.
+// newEvidence makes a log of several writers, 300 entries of which the auditor has seen 210.
 func newEvidence(t *testing.T) *evidence {
 	h := newHome(t)
-	ev := &evidence{kept: 400}
+	ev := &evidence{kept: 210}
 	logs := []*audit.Log{h.open(), h.open(), h.open()}
-	for i := range 560 {
+	for i := range 300 {
 		appendN(t, logs[i%len(logs)], 1)
-		if i%80 == 79 {
+		if i%42 == 41 {
 			if err := logs[0].Sequence(context.Background()); err != nil {
 				t.Fatal(err)
 			}
@@ -74,8 +74,8 @@ func newEvidence(t *testing.T) *evidence {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for n := 0; n*256 < 560; n++ {
-		width := min(256, 560-n*256)
+	for n := 0; n*256 < 300; n++ {
+		width := min(256, 300-n*256)
 		leaves, err := audit.SplitBundle(ev.files[audit.TilePath(-1, int64(n), width)].Data, width, true)
 		if err != nil {
 			t.Fatal(err)
@@ -251,7 +251,7 @@ func TestTampering(t *testing.T) {
 			return files, i
 		}},
 		{"put an old checkpoint back", func() (fstest.MapFS, int) {
-			n := 80 * (1 + rnd.IntN(4))
+			n := 42 * (1 + rnd.IntN(4))
 			files := clone(ev.files)
 			files["checkpoint"] = ev.publish(ev.leaves[:n])["checkpoint"]
 			return files, n

@@ -331,7 +331,7 @@ func (v *verifier) bundle(n int64, width int) ([][]byte, error) {
 	}
 	leaves, err := splitBundle(data, width, whole)
 	if err != nil {
-		v.problem(Problem{Kind: Edited, Index: base + int64(max(0, len(leaves)-1)), What: err.Error()})
+		v.problem(Problem{Kind: Edited, Index: base + int64(min(len(leaves), width-1)), What: err.Error()})
 	}
 	return leaves, nil
 }
