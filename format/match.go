@@ -186,7 +186,7 @@ func (s *step) member(name string) *step {
 		return next
 	}
 	next := &step{}
-	if s.names == nil && len(s.few) < fewNames {
+	if len(s.few) < fewNames {
 		s.few = append(s.few, named{name, next})
 		return next
 	}

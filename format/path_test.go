@@ -250,6 +250,22 @@ func TestMatcherRecords(t *testing.T) {
 	}
 }
 
+func TestMatcherCutName(t *testing.T) {
+	m := format.NewMatcher([]coffer.Location{{Kind: coffer.Record, Path: "$['...tail'].a"}})
+	for name, alt := range map[string]int{"tail": -1, "tails": -1, "...tail": 0, "xtail": 0, "longer tail": 0} {
+		got := visit(m, []format.Step{member(name), member("a")})
+		if alt < 0 && len(got) > 0 || alt == 0 && (len(got) != 1 || got[0] != format.Place{}) {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	m.Begin(0, 0)
+	for i, name := range []string{"1tail", "2tail"} {
+		if got := down(m, []format.Step{member(name), member("a")}); len(got) != 1 || got[0].Alt != i {
+			t.Errorf("candidate %d: %v", i, got)
+		}
+	}
+}
+
 func TestMatcherManyNames(t *testing.T) {
 	var want []coffer.Location
 	for i := range 100 {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -38,8 +39,9 @@ const pretty = `{
 `
 
 func TestConformance(t *testing.T) {
-	long := strings.Repeat("0123456789abcdef", 140<<10) // 2.2 MB
-	escapes := strings.Repeat(`\u00e9\n`, 200<<10)
+	long := strings.Repeat("0123456789abcdef", 70<<10) // more than a window
+	longer := strings.Repeat("0123456789abcdef", 140<<10)
+	escapes := strings.Repeat(`\u00e9\n`, 140<<10)
 	formattest.Test(t, formattest.Harness{
 		Format: jsondoc.Format{},
 		Documents: []formattest.Document{
@@ -53,7 +55,7 @@ func TestConformance(t *testing.T) {
 			{Name: "bytes", Bytes: []byte("{\"a\xff\":\"\xc3(\xed\xa0\x80 900-12-3456\"}"), Values: []string{"900-12-3456"}},
 			{Name: "scalar", Bytes: []byte(" \"900-12-3456\" "), Values: []string{"900-12-3456"}},
 			{Name: "empty"},
-			{Name: "long string", Bytes: []byte(`{"before":1,"long":"` + long + `900-12-3456","after":"x"}`), Values: []string{"900-12-3456"}},
+			{Name: "long string", Bytes: []byte(`{"before":1,"long":"` + longer + `900-12-3456","after":"x"}`), Values: []string{"900-12-3456"}},
 			{Name: "long escapes", Bytes: []byte(`["` + escapes + `900-12-3456"]`), Values: []string{"900-12-3456"}},
 			{Name: "long name", Bytes: []byte(`{"` + long + `":{"a":"900-12-3456"}}` + "\n{}\n"), Values: []string{"900-12-3456"}},
 			{Name: "long line", Bytes: []byte(`{"a":1}` + "\n" + `{"long":"` + long + `"}` + "\n" + `{"a":"900-12-3456"}`), Values: []string{"900-12-3456"}},
@@ -61,25 +63,67 @@ func TestConformance(t *testing.T) {
 		Endless: func() io.Reader {
 			return formattest.Repeat("", `{"id":1234,"name":"Ada Example","cards":[{"number":"4000001155858871"}],"text":"a \"quoted\" word"}`+"\n")
 		},
-		EndlessSize: 40 << 20,
+		EndlessSize: 4 << 20, // TestMemory measures more
 	})
 }
 
+// heap counts the bytes read and measures what lives on the heap on the way.
+type heap struct {
+	r          io.Reader
+	left, next int64
+	peak       uint64
+}
+
+func live() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+func (h *heap) Read(b []byte) (int, error) {
+	if h.left <= 0 {
+		return 0, io.EOF
+	}
+	n, err := h.r.Read(b[:min(int64(len(b)), h.left)])
+	h.left -= int64(n)
+	if h.next -= int64(n); h.next <= 0 {
+		h.next = 2 << 20
+		h.peak = max(h.peak, live())
+	}
+	return n, err
+}
+
+// TestMemory: whatever is endless in a document, a walk holds a few windows of it.
 func TestMemory(t *testing.T) {
-	for name, r := range map[string]func() io.Reader{
-		"document": func() io.Reader {
-			return formattest.Repeat(`{"rows":[{}`, ",\n"+`{"id":1234,"name":"Ada Example","x":[1,2]}`)
-		},
-		"values":  func() io.Reader { return formattest.Repeat("", `{"id":1234,"name":"Ada Example"}`) },
-		"string":  func() io.Reader { return formattest.Repeat(`{"a":"`, `word \u00e9 word \n`) },
-		"name":    func() io.Reader { return formattest.Repeat(`{"`, `word `) },
-		"line":    func() io.Reader { return formattest.Repeat("{}\n{}\n{},", `word `) },
-		"space":   func() io.Reader { return formattest.Repeat(`[`, " \n") },
-		"padding": func() io.Reader { return formattest.Repeat(`[]`, "\x00") },
-		"blank":   func() io.Reader { return formattest.Repeat("{}\n{}", "\n") },
+	for name, r := range map[string]io.Reader{
+		"lines":    formattest.Repeat("", `{"id":1234,"name":"Ada Example","cards":[{"number":"4000001155858871"}]}`+"\n"),
+		"document": formattest.Repeat(`{"rows":[{}`, ",\n"+`{"id":1234,"name":"Ada Example","x":[1,2]}`),
+		"values":   formattest.Repeat("", `{"id":1234,"name":"Ada Example"}`),
+		"string":   formattest.Repeat(`{"a":"`, `word \u00e9 word \n`),
+		"name":     formattest.Repeat(`{"`, `word `),
+		"line":     formattest.Repeat("{}\n{}\n{},", `word `),
+		"number":   formattest.Repeat(`[`, `1`),
+		"space":    formattest.Repeat(`[`, " \n"),
+		"padding":  formattest.Repeat(`[]`, "\x00"),
+		"blank":    formattest.Repeat("{}\n{}", "\n"),
+		"depth":    formattest.Repeat("", "["),
 	} {
 		t.Run(name, func(t *testing.T) {
-			formattest.Test(t, formattest.Harness{Format: jsondoc.Format{}, Endless: r, EndlessSize: 10 << 20})
+			for _, want := range [][]coffer.Location{nil, at(t, "record:1000000000:$.rows[1000000000].a")} {
+				base := live()
+				h := &heap{r: r, left: 8 << 20, next: 2 << 20}
+				err := jsondoc.Format{}.Walk(t.Context(), io.Discard, format.Source{Reader: h, Size: -1}, want, nothing)
+				if err != nil && !errors.Is(err, coffer.ErrInvalid) && !errors.Is(err, coffer.ErrLimit) {
+					t.Error(err)
+				}
+				if h.left > 0 && !errors.Is(err, coffer.ErrLimit) {
+					t.Errorf("%d bytes unread: %v", h.left, err)
+				}
+				if h.peak > base+5*format.MaxWindow {
+					t.Errorf("%d bytes live", h.peak-base)
+				}
+			}
 		})
 	}
 }
@@ -245,6 +289,9 @@ record:3:$.a = "5" 3/0 4/6000
 record:3:$ ~ "}6" 3/0 4/8000
 record:4:$ ~ "\"7" 4/2000 5/8000
 record:5:$.a = "8" 5/0
+`},
+		{"malformed last line", "{\"a\":1}\n{\"a\":2}\n{\"x\":0,\"b\":{\"a\":[1,2", []string{"record:2:$.c"}, `
+record:2:$ ~ "{\"a\":[1,2" 0/2000
 `},
 		{"paths that are none", `{"a":1}`, []string{"record:0:$.", "record:0:$[", "record:0:$['a", "record:0:$[a]", "record:0:$..", "cell:R1C1"}, "\n"},
 	} {
