@@ -161,6 +161,17 @@ func TestResultRoundTrip(t *testing.T) {
 	})
 }
 
+// Sheets whose names hold what a reference is made of.
+func TestSheetRoundTrip(t *testing.T) {
+	for _, sheet := range []string{"Sheet2", "a b", "it's", "''", "a''b'", "'", "A!B", "$C$5", "'x'!R1C1", "Übersicht"} {
+		f := coffer.Finding{ID: "x", Type: "SensitiveData:S3Object/Personal", Size: -1, Object: coffer.Object{Bucket: "b", Key: "k"},
+			Detections: []coffer.Detection{{Type: "NAME", Category: "PERSONAL_INFORMATION", Count: 1}},
+			Occurrences: []coffer.Occurrence{{N: 1, Type: "NAME", Source: coffer.FromFinding,
+				At: coffer.Location{Kind: coffer.Cell, Sheet: sheet, Row: 9, Column: 703}}}}
+		same(t, one(t, string(macie.Event(f))), f)
+	}
+}
+
 // An event cannot say where in an archive a value stands, and says that there is more.
 func TestEventOfArchive(t *testing.T) {
 	f := coffer.Finding{ID: "x", Type: "SensitiveData:S3Object/Personal", Size: -1, Object: coffer.Object{Bucket: "b", Key: "a.zip"},

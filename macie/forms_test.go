@@ -258,6 +258,14 @@ func TestReaderErrors(t *testing.T) {
 	if n != 1 || !errors.Is(last, broken) {
 		t.Errorf("got %d documents and %v", n, last)
 	}
+	// A compressed stream that its reader breaks off is not damaged, and a finding that more lines may belong to is not given out.
+	for name, in := range map[string]string{"gzip": packed(e)[:100], "result": result("r1", "x", "COMPLETE", "NAME 1 1")} {
+		for d, err := range macie.Decode(context.Background(), io.MultiReader(strings.NewReader(in), iotest.ErrReader(broken))) {
+			if !errors.Is(err, broken) {
+				t.Errorf("%s: got %s and %v", name, d.Kind, err)
+			}
+		}
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	n = 0

@@ -108,6 +108,7 @@ func TestClassification(t *testing.T) {
 		{"surrogate in UTF-8", small("\"title\":\"\xed\xa0\x80\""), "unreadable: not valid UTF-8"},
 		{"half a surrogate", small(`"title":"\ud83d"`), "unreadable: malformed escape"},
 		{"surrogates in the wrong order", small(`"title":"\ude00\ud83d"`), "unreadable: malformed escape"},
+		{"two low surrogates", small(`"title":"\udc00\udc00"`), "unreadable: malformed escape"},
 		{"unknown escape", small(`"title":"\x41"`), "unreadable: malformed escape"},
 		{"raw line break in a string", small("\"title\":\"a\nb\""), "unreadable: control character"},
 		{"single quotes", `{'id':'x'}`, "unreadable: a member of an object is malformed"},
@@ -413,6 +414,27 @@ func TestPlaces(t *testing.T) {
 	} {
 		if got := at(one(t, places(in))); got != want {
 			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
+
+func TestSeverity(t *testing.T) {
+	for in, want := range map[string]coffer.Severity{
+		`{"score":3,"description":"High"}`: coffer.SeverityHigh, `{"score":"2"}`: coffer.SeverityMedium, `{"description":"Low"}`: coffer.SeverityLow,
+		`{"description":"HIGH"}`: coffer.SeverityHigh, `{"score":1,"description":"High"}`: coffer.SeverityLow, `{"score":7}`: coffer.SeverityUnknown,
+		`{"score":null,"description":"Medium"}`: coffer.SeverityMedium, `{"description":"Terrible"}`: coffer.SeverityUnknown, `{}`: coffer.SeverityUnknown,
+	} {
+		if got := one(t, small(`"severity":`+in)).Severity; got != want {
+			t.Errorf("%s: got %s", in, got)
+		}
+	}
+	for in, want := range map[string]coffer.Severity{
+		`{"Label":"LOW"}`: coffer.SeverityLow, `{"Normalized":1}`: coffer.SeverityLow, `{"Normalized":40}`: coffer.SeverityMedium,
+		`{"Normalized":70,"Label":"LOW"}`: coffer.SeverityLow, `{"Normalized":"70"}`: coffer.SeverityHigh, `{"Label":"INFORMATIONAL","Normalized":0}`: 0,
+	} {
+		doc := strings.Replace(asff(asffObject), `{"Label":"MEDIUM","Normalized":40}`, in, 1)
+		if got := one(t, doc).Severity; got != want {
+			t.Errorf("%s: got %s", in, got)
 		}
 	}
 }
