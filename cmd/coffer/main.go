@@ -45,6 +45,7 @@ type globals struct {
 type cli struct {
 	globals
 
+	Demo       demoCmd       `cmd:"" help:"Set up the MoonTrust scenario and show what happens with it."`
 	Ingest     ingestCmd     `cmd:"" help:"Take in findings: EventBridge events, GetFindings answers, exports, ASFF, discovery results."`
 	Intake     intakeCmd     `cmd:"" help:"What came in and what became of it."`
 	Finding    findingCmd    `cmd:"" help:"List findings and show them, masked."`
