@@ -369,7 +369,7 @@ func (p *Pipeline) locate(ctx context.Context, rec *triage.Record, lines []triag
 	}
 	full := *f
 	full.Occurrences = occs
-	if needsResult(&full) {
+	if f.More {
 		if out.partial, err = p.fromResult(ctx, &full); err != nil {
 			return nil, err
 		}
@@ -378,23 +378,6 @@ func (p *Pipeline) locate(ctx context.Context, rec *triage.Record, lines []triag
 		return nil, err
 	}
 	return out, p.link(ctx, rec, out)
-}
-
-// needsResult reports whether the finding itself does not locate all that Macie detected: it says so, or it is about an archive,
-// for whose files only discovery results give places.
-func needsResult(f *coffer.Finding) bool {
-	if f.More {
-		return true
-	}
-	switch f.MIMEType {
-	case "application/gzip", "application/x-gzip", "application/zip", "application/x-tar", "application/tar":
-		return len(f.Occurrences) == 0 || f.Occurrences[0].Source != coffer.FromResult
-	}
-	switch strings.ToLower(path.Ext(f.Object.Key)) {
-	case ".gz", ".gzip", ".tgz", ".zip", ".tar":
-		return len(f.Occurrences) == 0 || f.Occurrences[0].Source != coffer.FromResult
-	}
-	return false
 }
 
 // pin finds the version that Macie saw. unverified says why it could not be compared with certainty.
