@@ -20,8 +20,8 @@ import (
 // MaxWindow is the most decoded text that one [Region] carries; longer stretches come as overlapping windows.
 const MaxWindow = 1 << 20
 
-// Overlap is how much of a window is offered again in the next one. A value longer than this can be missed where it crosses
-// the border of two windows.
+// Overlap is how much text a window that is not the region's last holds from Commit on, to be offered again in the next one. A
+// value longer than this can be missed where it crosses the border of two windows.
 const Overlap = 16 << 10
 
 // Source is a document to read.
@@ -37,7 +37,7 @@ type Format interface {
 	// every region of the document. Locations of other kinds than the format knows, or that the document does not hold, are
 	// simply never visited.
 	//
-	// With dst nil nothing is written, the edits that visit returns are ignored, and the walk ends as soon as no wanted
+	// With dst nil nothing is written, the edits that visit returns are checked and otherwise ignored, and the walk ends as soon as no wanted
 	// location can follow. With dst set, the document is copied to it with the edits applied: bytes that no edit covers
 	// are copied as they are. On an error what was written to dst must be thrown away.
 	//
@@ -101,7 +101,9 @@ type Region struct {
 	Off  int64  // offset of Text[0] in the region's text
 	Last bool   // no further window of the region follows
 	// Lead bytes at the beginning of Text were already offered by the window before and serve as context. An edit is taken
-	// only where Lead <= Start < Commit; what starts at Commit or later is offered again in the next window.
+	// only where Lead <= Start < Commit; what starts at Commit or later is offered again in the next window. In the last
+	// window an insertion at the very end is taken too. An edit that begins inside one that an earlier window returned is
+	// left out.
 	Lead, Commit int
 
 	Places []Place
@@ -109,6 +111,9 @@ type Region struct {
 	// Locate returns the finest place the format can name for Text[i:j].
 	Locate func(i, j int) coffer.Location
 	// Splice turns edits of Text into spans of the source, encoded as the document demands; the same spans that Walk
-	// applies. A nil Splice means that the format cannot say which bytes stand behind the text.
+	// applies when the visitor returns these edits, so those that it would not take are left out. All edits of a window go
+	// into one call: what one of them needs (quotes around a cell) may enclose the others. An edit that cannot be encoded
+	// gives an error wrapping coffer.ErrUnsupported. A nil Splice means that the format cannot say which bytes stand behind
+	// the text.
 	Splice func([]Edit) ([]Span, error)
 }

@@ -162,11 +162,11 @@ func (w *walker) offer() error {
 	}
 	r.Places = w.places
 	edits, err := w.visit(r)
-	if err != nil {
+	if err != nil || len(edits) == 0 {
 		return err
 	}
 	spans, err := w.splice(edits)
-	if err != nil || len(spans) == 0 {
+	if err != nil {
 		return err
 	}
 	for _, s := range spans {

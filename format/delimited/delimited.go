@@ -379,10 +379,13 @@ func (w *walker) one(offer bool) (bool, error) {
 
 // delimiter passes what ends the cell and reports whether it ends the record too.
 func (w *walker) delimiter() (bool, error) {
-	if _, err := w.see(w.p + 1); err != nil {
-		return false, err
-	}
 	b := w.tape.Window()
+	if w.p+1 >= len(b) {
+		if _, err := w.see(w.p + 1); err != nil {
+			return false, err
+		}
+		b = w.tape.Window()
+	}
 	if w.p < len(b) {
 		c := b[w.p]
 		w.p++

@@ -41,17 +41,17 @@ func documents() []formattest.Document {
 		{Name: "header holds a value", Bytes: []byte("name," + marker + "\nA,1\n"), Values: []string{marker}},
 		{Name: "one column", Bytes: []byte("note\n" + marker + "\n\"q\"\n"), Values: []string{marker}},
 	}
-	long := strings.Repeat("ab\u20ac de ", 250_000)
+	long := strings.Repeat("ab\u20ac de ", 130_000)
 	quoted := strings.ReplaceAll(long, "e", `e""`)
 	docs = append(docs, formattest.Document{
 		Name: "long cells",
-		Bytes: []byte("a,b,c\nx," + long + marker + long[:1000] + ",\"" + quoted + marker + quoted[:900_000] + "\"tail" + marker + "," + marker + "\n" +
-			"\"" + quoted[:30] + "\"" + long + marker + "\n\"" + long + marker + "\"\n1," + marker + ",3"),
+		Bytes: []byte("a,b,c\nx," + long + marker + long[:1000] + ",\"" + quoted + marker + quoted[:400_000] + "\"tail" + marker + "," + marker + "\n" +
+			"\"" + quoted[:30] + "\"" + long + marker + "\n1," + marker + ",3"),
 		Values: []string{marker},
 	})
 	var b strings.Builder
-	for i := 0; b.Len() < 200<<10; i++ {
-		fmt.Fprintf(&b, "%d,\"cell, %d\",plain,\"with \"\"quotes\"\"\nand a break\",%s\r\n", i, i, marker)
+	for i := 0; b.Len() < 160<<10; i++ {
+		fmt.Fprintf(&b, "%d,\"cell, %d\",%s,\"with \"\"quotes\"\"\nand a break\",%s\r\n", i, i, long[:300], marker)
 	}
 	return append(docs, formattest.Document{Name: "many rows", Bytes: []byte("no,a,b,c,d\r\n" + b.String()), Values: []string{marker}})
 }
