@@ -37,8 +37,8 @@ func freeChunk(b []byte) {
 	if b == nil {
 		return
 	}
-	b = b[:cap(b)]
 	clear(b) // no document text waits in a pool
+	b = b[:cap(b)]
 	chunks.Put(&b)
 }
 

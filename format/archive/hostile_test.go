@@ -211,6 +211,24 @@ func patch(doc []byte, off int, b ...byte) []byte {
 	return doc
 }
 
+// hidden expects that what is listed can be found, and that no walk that claims to have seen or written all succeeds.
+func hidden(t *testing.T, doc []byte, listed string) {
+	t.Helper()
+	f := archive.Zip{Choose: choose}
+	if at, _, err := visits(f, doc, []coffer.Location{{Member: listed, Kind: coffer.Lines, Start: 1, End: 1}}); err != nil || len(at) != 1 {
+		t.Errorf("a listed member: %d places, %v", len(at), err)
+	}
+	seen, err := formattest.Collect(f, doc, nil, nil)
+	if !errors.Is(err, coffer.ErrUnsupported) || len(seen) == 0 {
+		t.Errorf("a walk over everything: %d regions, %v", len(seen), err)
+	}
+	for _, visit := range []format.Visitor{none, mask} {
+		if _, err := walk(f, doc, true, visit); !errors.Is(err, coffer.ErrUnsupported) {
+			t.Errorf("a walk that writes: %v", err)
+		}
+	}
+}
+
 // TestZipTricks is about archives that show different things to different readers.
 func TestZipTricks(t *testing.T) {
 	loud := sample(500, 1)
@@ -232,14 +250,7 @@ func TestZipTricks(t *testing.T) {
 		}
 	})
 	t.Run("hidden in front", func(t *testing.T) {
-		doc := append(zipOf(file{"hidden.txt", loud}), one...)
-		out, err := walk(archive.Zip{Choose: choose}, doc, true, none)
-		if err != nil || !bytes.Equal(out, doc) {
-			t.Errorf("a copy changes it: %v", err)
-		}
-		if _, err := walk(archive.Zip{Choose: choose}, doc, true, mask); !errors.Is(err, coffer.ErrUnsupported) {
-			t.Errorf("an edit that leaves the hidden member: %v", err)
-		}
+		hidden(t, append(zipOf(file{"hidden.txt", loud}), one...), "a.txt")
 	})
 	t.Run("hidden between", func(t *testing.T) {
 		// The first member's record is taken out of the directory.
@@ -248,9 +259,7 @@ func TestZipTricks(t *testing.T) {
 		binary.LittleEndian.PutUint16(doc[end+8:], 1)
 		binary.LittleEndian.PutUint16(doc[end+10:], 1)
 		binary.LittleEndian.PutUint32(doc[end+12:], binary.LittleEndian.Uint32(doc[end+12:])-uint32(second-dir))
-		if _, err := walk(archive.Zip{Choose: choose}, doc, true, mask); !errors.Is(err, coffer.ErrUnsupported) {
-			t.Errorf("an edit that leaves the hidden member: %v", err)
-		}
+		hidden(t, doc, "b.txt")
 	})
 	t.Run("size too small", func(t *testing.T) {
 		bad := patch(one, dir+24, 10, 0, 0, 0)
@@ -431,12 +440,28 @@ func TestTarSizes(t *testing.T) {
 		}
 	}
 	t.Run("archive appended", func(t *testing.T) {
-		doc := append(bytes.Clone(docs["base 256"]), docs["base 256"]...)
+		doc := append(bytes.Clone(docs["base 256"]), docs["octal with a space"]...)
 		if out, err := walk(archive.Tar{Choose: choose}, doc, true, none); err != nil || !bytes.Equal(out, doc) {
 			t.Errorf("copy: %v", err)
 		}
-		if _, err := walk(archive.Tar{Choose: choose}, doc, true, mask); !errors.Is(err, coffer.ErrUnsupported) {
+		out, err := walk(archive.Tar{Choose: choose}, doc, true, mask)
+		if err != nil || bytes.Contains(out, []byte(value)) || !bytes.HasSuffix(out, end) {
 			t.Errorf("edit: %v", err)
+		}
+	})
+	t.Run("something appended", func(t *testing.T) {
+		for _, rest := range []string{"x", strings.Repeat("x", 600)} {
+			doc := append(bytes.Clone(docs["base 256"]), rest...)
+			f := archive.Tar{Choose: choose}
+			if _, err := walk(f, doc, true, none); !errors.Is(err, coffer.ErrUnsupported) {
+				t.Errorf("copy: %v", err)
+			}
+			if seen, err := formattest.Collect(f, doc, nil, nil); !errors.Is(err, coffer.ErrUnsupported) || len(seen) != 1 {
+				t.Errorf("everything: %v", err)
+			}
+			if at, _, err := visits(f, doc, []coffer.Location{{Member: "a", Kind: coffer.Lines, Start: 1, End: 1}}); err != nil || len(at) != 1 {
+				t.Errorf("wanted: %v", err)
+			}
 		}
 	})
 	t.Run("links and folders", func(t *testing.T) {

@@ -14,12 +14,12 @@ import (
 )
 
 // Tar walks a tar file in any of the usual dialects (V7, POSIX ustar and pax, GNU, star). Links, devices, folders and sparse files
-// are opaque. A file that ends without a block of zeros is taken to have lost its end.
+// are opaque. A file that ends without a block of zeros is taken to have lost its end. Archives that follow behind the first one's
+// end, which tar programs read only when told to, are walked like the first. When something follows that is neither zeros nor
+// an archive, a walk that writes or wants everything gives coffer.ErrUnsupported: values there could be neither found nor
+// removed.
 //
-// A rewrite changes the data of edited members, their padding, and in their headers size and checksum; all else, whatever
-// follows the end of the archive included, is copied. When something other than zeros follows (a second archive appended,
-// which tar programs do not read unless told to), an edit is refused with coffer.ErrUnsupported, because values there would
-// survive.
+// A rewrite changes the data of edited members, their padding, and in their headers size and checksum; all else is copied.
 type Tar struct {
 	Choose Chooser
 	Limits Limits
@@ -65,9 +65,6 @@ func (t Tar) Walk(ctx context.Context, dst io.Writer, src format.Source, want []
 			return err
 		}
 	}
-	if err := w.end(); err != nil {
-		return err
-	}
 	return w.fault
 }
 
@@ -81,7 +78,7 @@ type tarWalk struct {
 	dst    io.Writer
 	before *spool // what was read of the member, where the source cannot be read twice
 	after  *spool // the new member from its first edit on
-	edited bool
+	ended  bool   // the last block was one of zeros
 }
 
 func (w *tarWalk) offset() int64 { return w.start + w.in.n - int64(w.br.Buffered()) }
@@ -104,7 +101,7 @@ type tarHeader struct {
 	opaque string
 }
 
-// header reads the next member's header; nil at the end of the archive, whose zero blocks were read and written.
+// header reads the next member's header; nil at the end of the file. Blocks of zeros before it were written.
 func (w *tarWalk) header() (*tarHeader, error) {
 	h := &tarHeader{pax: -1, offset: w.offset()}
 	var long, paxName, paxSize string
@@ -118,15 +115,27 @@ func (w *tarWalk) header() (*tarHeader, error) {
 		if err != nil {
 			return nil, err
 		}
+		if b == nil {
+			return nil, nil
+		}
 		if zeros(b) {
 			if at > 0 {
 				return nil, w.invalid("extended header without a member")
 			}
-			return nil, w.write(b)
+			w.ended = true
+			if err := w.write(b); err != nil {
+				return nil, err
+			}
+			h.raw, h.offset = h.raw[:0], w.offset()
+			continue
 		}
 		if !checksumHolds(b) {
+			if w.ended {
+				return nil, w.rest()
+			}
 			return nil, w.invalid("no header")
 		}
+		w.ended = false
 		size, ok := number(b[124:136])
 		if !ok {
 			return nil, w.invalid("header without a size")
@@ -214,18 +223,39 @@ func (w *tarWalk) header() (*tarHeader, error) {
 	}
 }
 
-// block reads one block and adds it to the header.
+// block reads one block and adds it to the header. It returns nil at the end of the file, where an end may be.
 func (w *tarWalk) block(h *tarHeader) ([]byte, error) {
 	var b [tarBlock]byte
 	n, err := io.ReadFull(w.br, b[:])
-	if err != nil {
-		if n == 0 && len(h.raw) == 0 {
-			return nil, w.invalid("archive without its end")
-		}
+	switch {
+	case err == nil:
+		h.raw = append(h.raw, b[:]...)
+		return h.raw[len(h.raw)-tarBlock:], nil
+	case w.in.err != nil:
+		return nil, w.in.err
+	case len(h.raw) > 0:
 		return nil, w.invalid("header breaks off")
+	case !w.ended:
+		return nil, w.invalid("archive without its end")
+	case zeros(b[:n]):
+		return nil, w.write(b[:n])
 	}
-	h.raw = append(h.raw, b[:]...)
-	return h.raw[len(h.raw)-tarBlock:], nil
+	return nil, w.rest()
+}
+
+// rest deals with something that is no archive behind the end of one.
+func (w *tarWalk) rest() error {
+	if w.dst == nil && w.routes != nil {
+		return nil
+	}
+	err := fmt.Errorf("tar: something that is no archive follows the end, before byte %d: %w", w.offset(), coffer.ErrUnsupported)
+	if w.dst != nil {
+		return err
+	}
+	if w.fault == nil {
+		w.fault = err
+	}
+	return nil
 }
 
 func (w *tarWalk) write(b []byte) error {
@@ -234,35 +264,6 @@ func (w *tarWalk) write(b []byte) error {
 	}
 	_, err := w.dst.Write(b)
 	return err
-}
-
-// end deals with what follows the first block of zeros.
-func (w *tarWalk) end() error {
-	dst := w.dst
-	if dst == nil {
-		if w.routes != nil {
-			return nil
-		}
-		dst = io.Discard
-	}
-	s := &zeroWatch{dst: dst}
-	if _, err := copyAll(w.ctx, s, w.br); err != nil {
-		return err
-	}
-	if s.other && w.edited {
-		return fmt.Errorf("tar: something follows the end of the archive: %w", coffer.ErrUnsupported)
-	}
-	return nil
-}
-
-type zeroWatch struct {
-	dst   io.Writer
-	other bool
-}
-
-func (z *zeroWatch) Write(p []byte) (int, error) {
-	z.other = z.other || !zeros(p)
-	return z.dst.Write(p)
 }
 
 func zeros(b []byte) bool {
@@ -344,7 +345,6 @@ func (w *tarWalk) member(h *tarHeader) error {
 	}
 	size := h.size
 	if l.to != nil {
-		w.edited = true
 		size = l.held + w.after.Size()
 		if err := h.resize(size); err != nil {
 			return w.failed(err)

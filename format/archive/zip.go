@@ -23,10 +23,12 @@ import (
 // the file. Folders, symbolic links, encrypted members and methods other than stored and deflate are opaque. Without random
 // access the file is spooled first.
 //
+// A file can hold members that the directory does not list, left behind by an update or hidden in front of or between the listed
+// ones. A walk that writes or wants everything gives coffer.ErrUnsupported for it: values there could be neither found nor
+// removed.
+//
 // A rewrite replaces the data of edited members, their sizes and checksums where these stand, and the offsets behind them;
-// nothing else. A file with members that the directory does not list (left behind by an update, or hidden before or between the
-// listed ones) can be walked, but an edit in it is refused with coffer.ErrUnsupported, because what stands in those
-// members would survive. So is an edit that makes a 32-bit field of the file too small.
+// nothing else. An edit that makes a 32-bit field of the file too small is refused with coffer.ErrUnsupported.
 type Zip struct {
 	Choose Chooser
 	Limits Limits
@@ -93,8 +95,12 @@ func (z Zip) Walk(ctx context.Context, dst io.Writer, src format.Source, want []
 			return err
 		}
 	}
-	if dst != nil {
-		return w.finish()
+	if dst != nil || want == nil {
+		if err := w.finish(); err != nil && (dst != nil || !errors.Is(err, coffer.ErrUnsupported)) {
+			return err
+		} else if w.fault == nil {
+			w.fault = err
+		}
 	}
 	return w.fault
 }
@@ -119,7 +125,9 @@ type zipWalk struct {
 
 	end, end64 int // where the end records are in tail; end64 -1: none
 
-	edited bool
+	near   []byte // what read got last, from nearAt on
+	nearAt int64
+
 	copied int64  // up to where the file was copied to dst
 	shift  int64  // by how much dst is longer so far
 	next   int    // the first entry at or behind copied
@@ -130,20 +138,30 @@ func invalidZip(at int64, what string) error {
 	return fmt.Errorf("zip: %s at byte %d: %w", what, at, coffer.ErrInvalid)
 }
 
-// read reads n bytes at off, all of which must be there.
+// read reads n bytes at off, all of which must be there. What is small is read together with what follows, because the next
+// header is often near and the file may be far.
 func (w *zipWalk) read(off, n int64) ([]byte, error) {
 	if off < 0 || n < 0 || off > w.size-n {
 		return nil, invalidZip(max(off, 0), "record leaves the file")
 	}
-	b := make([]byte, n)
-	m, err := w.at.ReadAt(b, off)
-	if int64(m) == n {
+	if i := off - w.nearAt; i >= 0 && i <= int64(len(w.near))-n {
+		return bytes.Clone(w.near[i : i+n]), nil
+	}
+	const near = 16 << 10
+	m := max(n, min(near, w.size-off))
+	b := make([]byte, m)
+	got, err := w.at.ReadAt(b, off)
+	if int64(got) < m {
+		if err == io.EOF {
+			err = invalidZip(off+int64(got), "file breaks off")
+		}
+		return nil, err
+	}
+	if m == n {
 		return b, nil
 	}
-	if err == io.EOF {
-		err = invalidZip(off+int64(m), "file breaks off")
-	}
-	return nil, err
+	w.near, w.nearAt = b, off
+	return bytes.Clone(b[:n]), nil
 }
 
 // open reads the directory.
@@ -357,6 +375,9 @@ func (w *zipWalk) record(pos int) (record, error) {
 	return r, nil
 }
 
+// described reports whether a data descriptor follows the data.
+func (r record) described() bool { return r.flags&(1<<3) != 0 }
+
 // opaqueBecause says why a member cannot be walked; empty: it can.
 func (r record) opaqueBecause() string {
 	const encrypted, strong, masked = 1, 1 << 6, 1 << 13
@@ -387,10 +408,11 @@ func (w *zipWalk) member(i int) error {
 	if why := r.opaqueBecause(); why != "" {
 		return w.opaque(why)
 	}
-	data, err := w.local(i, r)
+	h, err := w.local(i, r)
 	if err != nil {
 		return w.failed(err)
 	}
+	data := h.data
 	m := newMember(w.ctx, w.b, io.NewSectionReader(w.at, data, r.comp), r)
 	defer m.close()
 	a := newAhead(m)
@@ -441,30 +463,54 @@ func (w *zipWalk) member(i int) error {
 	if err := out.close(); err != nil {
 		return err
 	}
-	if err := w.replace(i, r, data, out); err != nil {
+	if err := w.replace(i, r, h, out); err != nil {
 		return w.failed(err)
 	}
 	return nil
 }
 
-// local checks the local header of the i-th entry and returns where the data begins.
-func (w *zipWalk) local(i int, r record) (int64, error) {
+// localHeader is a member's local header. Fields are positions in raw.
+type localHeader struct {
+	raw          []byte
+	data         int64 // where it ends and the data begins
+	comp, uncomp field
+	// late says that checksum and sizes are left to the data descriptor.
+	late bool
+}
+
+const localCRC = 14 // position in a local header
+
+// local reads and checks the local header of the i-th entry.
+func (w *zipWalk) local(i int, r record) (localHeader, error) {
 	e := w.entries[i]
-	h, err := w.read(e.off, sizeLocal)
+	bad := func(what string) (localHeader, error) { return localHeader{}, invalidZip(e.off, what) }
+	b, err := w.read(e.off, sizeLocal)
 	if err != nil {
-		return 0, err
+		return localHeader{}, err
 	}
-	if string(h[:4]) != sigLocal {
-		return 0, invalidZip(e.off, "no local header")
+	if string(b[:4]) != sigLocal {
+		return bad("no local header")
 	}
-	if le.Uint16(h[8:]) != r.method {
-		return 0, invalidZip(e.off, "local header and directory name different methods")
+	n, m := int64(le.Uint16(b[26:])), int64(le.Uint16(b[28:]))
+	h := localHeader{data: e.off + sizeLocal + n + m, comp: field{at: 18}, uncomp: field{at: 22}}
+	if h.data > w.limit(i)-r.comp {
+		return bad("members overlap")
 	}
-	data := e.off + sizeLocal + int64(le.Uint16(h[26:])) + int64(le.Uint16(h[28:]))
-	if data > w.limit(i)-r.comp {
-		return 0, invalidZip(e.off, "members overlap")
+	if h.raw, err = w.read(e.off, h.data-e.off); err != nil {
+		return localHeader{}, err
 	}
-	return data, nil
+	if le.Uint16(h.raw[8:]) != r.method {
+		return bad("local header and directory name different methods")
+	}
+	if !widen(h.raw, int(sizeLocal+n), len(h.raw), &h.uncomp, &h.comp) {
+		return bad("local header without its zip64 field")
+	}
+	crc, comp, uncomp := le.Uint32(h.raw[localCRC:]), h.comp.get(h.raw), h.uncomp.get(h.raw)
+	h.late = r.described() && crc == 0 && comp == 0 && uncomp == 0
+	if !h.late && (crc != r.crc || comp != uint64(r.comp) || uncomp != uint64(r.uncomp)) {
+		return bad("local header and directory name different sizes")
+	}
+	return h, nil
 }
 
 // member reads the contents of a member and checks size and checksum.
@@ -572,51 +618,37 @@ func (m *zipMember) close() error {
 	return m.fw.Close()
 }
 
-// replace writes the i-th member anew, after all that stands before it.
-func (w *zipWalk) replace(i int, r record, data int64, m *zipMember) error {
-	e := w.entries[i]
-	w.edited = true
+// replace writes the i-th member anew, after all that stands before it. The local header and the descriptor behind the data are
+// kept, but for the numbers in them.
+func (w *zipWalk) replace(i int, r record, h localHeader, m *zipMember) error {
 	if err := w.copyTo(i); err != nil {
 		return err
 	}
-	// The local header and the descriptor behind the data are kept, but for the numbers in them.
-	h, err := w.read(e.off, data-e.off)
-	if err != nil {
-		return err
-	}
-	const crcAt, described = 14, 1 << 3
-	comp, uncomp := field{at: 18}, field{at: 22}
-	from := sizeLocal + int(le.Uint16(h[26:]))
-	if !widen(h, from, len(h), &uncomp, &comp) {
-		return invalidZip(e.off, "local header without its zip64 field")
-	}
-	late := r.flags&described != 0 && le.Uint32(h[crcAt:]) == 0 && comp.get(h) == 0 && uncomp.get(h) == 0
-	if !late {
-		if le.Uint32(h[crcAt:]) != r.crc || comp.get(h) != uint64(r.comp) || uncomp.get(h) != uint64(r.uncomp) {
-			return invalidZip(e.off, "local header and directory name different sizes")
-		}
-		le.PutUint32(h[crcAt:], m.crc)
-		if err := errors.Join(comp.set(h, uint64(m.sp.Size())), uncomp.set(h, uint64(m.size))); err != nil {
+	if !h.late {
+		le.PutUint32(h.raw[localCRC:], m.crc)
+		if err := errors.Join(h.comp.set(h.raw, uint64(m.sp.Size())), h.uncomp.set(h.raw, uint64(m.size))); err != nil {
 			return err
 		}
 	}
+	end := h.data + r.comp
 	var d []byte
-	if r.flags&described != 0 {
-		if d, err = w.descriptor(data+r.comp, w.limit(i), r); err != nil {
+	if r.described() {
+		var err error
+		if d, err = w.descriptor(end, w.limit(i), r); err != nil {
 			return err
 		}
-		f := field{at: len(d) - 8}
-		g := field{at: len(d) - 4}
-		crc := len(d) - 12
+	}
+	if len(d) > 0 {
+		comp, uncomp, crc := field{at: len(d) - 8}, field{at: len(d) - 4}, len(d)-12
 		if len(d) >= 20 {
-			f, g, crc = field{len(d) - 16, true}, field{len(d) - 8, true}, len(d)-20
+			comp, uncomp, crc = field{len(d) - 16, true}, field{len(d) - 8, true}, len(d)-20
 		}
 		le.PutUint32(d[crc:], m.crc)
-		if err := errors.Join(f.set(d, uint64(m.sp.Size())), g.set(d, uint64(m.size))); err != nil {
+		if err := errors.Join(comp.set(d, uint64(m.sp.Size())), uncomp.set(d, uint64(m.size))); err != nil {
 			return err
 		}
 	}
-	if _, err := w.dst.Write(h); err != nil {
+	if _, err := w.dst.Write(h.raw); err != nil {
 		return err
 	}
 	if _, err := copyAll(w.ctx, w.dst, io.NewSectionReader(m.sp, 0, m.sp.Size())); err != nil {
@@ -625,14 +657,15 @@ func (w *zipWalk) replace(i int, r record, data int64, m *zipMember) error {
 	if _, err := w.dst.Write(d); err != nil {
 		return err
 	}
-	w.copied = data + r.comp + int64(len(d))
+	w.copied = end + int64(len(d))
 	w.shift += m.sp.Size() - r.comp
 	w.next = i + 1
 	le.PutUint32(w.dir[r.pos+16:], m.crc)
 	return errors.Join(r.compField.set(w.dir, uint64(m.sp.Size())), r.uncompField.set(w.dir, uint64(m.size)))
 }
 
-// descriptor reads the data descriptor at off, which has one of four forms.
+// descriptor reads the data descriptor at off, which has one of four forms; nil when there is none, although there should be. Nobody
+// who reads by the directory needs it.
 func (w *zipWalk) descriptor(off, limit int64, r record) ([]byte, error) {
 	b, err := w.read(off, min(24, limit-off))
 	if err != nil {
@@ -652,7 +685,7 @@ func (w *zipWalk) descriptor(off, limit int64, r record) ([]byte, error) {
 			}
 		}
 	}
-	return nil, invalidZip(off, "no data descriptor")
+	return nil, nil
 }
 
 // copyTo copies the file up to the i-th entry, or up to the directory when there are only i, and moves the offsets of the
@@ -673,11 +706,13 @@ func (w *zipWalk) copyTo(i int) error {
 		if w.next == i {
 			return nil
 		}
-		data, err := w.local(w.next, r)
+		h, err := w.local(w.next, r)
 		if err != nil {
 			return err
 		}
-		if err := w.copyRange(w.dst, data+r.comp); err != nil {
+		if w.dst == nil {
+			w.copied = h.data + r.comp
+		} else if err := w.copyRange(w.dst, h.data+r.comp); err != nil {
 			return err
 		}
 	}
@@ -687,7 +722,19 @@ func (w *zipWalk) copyTo(i int) error {
 // gap copies the file up to the offset to, where the next member or the directory begins.
 func (w *zipWalk) gap(to int64) error {
 	s := sentinel{dst: w.dst}
-	if err := w.copyRange(&s, to); err != nil {
+	if w.dst == nil {
+		s.dst = io.Discard
+	}
+	if n := to - w.copied; n <= 1<<10 {
+		b, err := w.read(w.copied, n)
+		if err != nil {
+			return err
+		}
+		if _, err := s.Write(b); err != nil {
+			return err
+		}
+		w.copied = to
+	} else if err := w.copyRange(&s, to); err != nil {
 		return err
 	}
 	if s.found {
@@ -727,12 +774,9 @@ func (s *sentinel) Write(p []byte) (int, error) {
 	return s.dst.Write(p)
 }
 
-// finish writes what is left.
+// finish writes what is left, or in a walk that writes nothing looks for what is hidden.
 func (w *zipWalk) finish() error {
-	if !w.edited {
-		return w.copyRange(w.dst, w.size)
-	}
-	if err := w.copyTo(len(w.entries)); err != nil {
+	if err := w.copyTo(len(w.entries)); err != nil || w.dst == nil {
 		return err
 	}
 	if _, err := w.dst.Write(w.dir); err != nil {
