@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -34,6 +35,7 @@ type Policy struct {
 	set    *cedar.PolicySet
 	check  *validator
 	advice map[string]string // by policy id, of the forbids
+	roles  []string          // that the policies name, sorted
 	hash   string
 }
 
@@ -137,6 +139,11 @@ func (p *Policy) add(file string, body []byte) error {
 		if pol.Effect() == cedar.Forbid {
 			p.advice[id] = string(notes["advice"])
 		}
+		for _, m := range roleName.FindAllSubmatch(pol.MarshalCedar(), -1) {
+			if i, ok := slices.BinarySearch(p.roles, string(m[1])); !ok {
+				p.roles = slices.Insert(p.roles, i, string(m[1]))
+			}
+		}
 	}
 	return nil
 }
@@ -160,6 +167,28 @@ func (p *Policy) IDs() []string {
 	}
 	slices.Sort(ids)
 	return ids
+}
+
+// roleName finds the roles in a policy as Cedar writes it back, without its comments.
+var roleName = regexp.MustCompile(`Role::"([A-Za-z0-9._-]+)"`)
+
+// Roles returns the roles that the policies name, sorted.
+func (p *Policy) Roles() []string { return slices.Clone(p.roles) }
+
+// Advice returns what a forbid advises those whom it denies; "" for others and for unknown ids.
+func (p *Policy) Advice(id string) string { return p.advice[id] }
+
+// WhoMay returns those of the policies' roles with which somebody else, signed in as a person, would be allowed the same
+// under the same circumstances: whom to ask after a denial. The names of roles are no secret; who holds them is not known here.
+func (p *Policy) WhoMay(r Request) []string {
+	var roles []string
+	for _, role := range p.roles {
+		r.Caller = Caller{ID: "somebody-else", Kind: UserCaller, Roles: []string{role}}
+		if p.Decide(r).Allow {
+			roles = append(roles, role)
+		}
+	}
+	return roles
 }
 
 // Decide answers a request. It allows only when a policy permits, none forbids, and every policy could be evaluated; a

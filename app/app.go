@@ -357,8 +357,8 @@ func (a *App) MAC(label string, data []byte) []byte {
 
 func (a *App) openLog(ctx context.Context, ad Adapters, logger *slog.Logger) (err error) {
 	var policies fs.FS
-	if a.Config.Policies != "" {
-		policies = os.DirFS(under(a.Home, a.Config.Policies))
+	if dir := a.Config.PolicyDir(a.Home); dir != "" {
+		policies = os.DirFS(dir)
 	}
 	if a.Policy, err = access.Load(policies); err != nil {
 		return err

@@ -172,6 +172,14 @@ func splitSpec(what, spec, deflt string) (scheme, rest string, err error) {
 	return scheme, rest, nil
 }
 
+// PolicyDir is the folder of policies that replaces the default set; "" when there is none.
+func (c *Config) PolicyDir(home string) string {
+	if c.Policies == "" {
+		return ""
+	}
+	return under(home, c.Policies)
+}
+
 func under(home, path string) string {
 	if filepath.IsAbs(path) {
 		return path

@@ -1,0 +1,384 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"coffer"
+	"coffer/access"
+	"coffer/app"
+
+	"go.yaml.in/yaml/v3"
+)
+
+type policyCmd struct {
+	Check   policyCheckCmd   `cmd:"" help:"Check a folder of policies against the schema."`
+	Test    policyTestCmd    `cmd:"" help:"Ask the policies the questions of a file and compare the answers with those it expects."`
+	Explain policyExplainCmd `cmd:"" help:"Say which policies decide about an action, why, and whom to ask."`
+}
+
+// policies loads the policies in dir; without one those of the configuration, else the default set. Nothing is opened.
+func (e *env) policies(dir string) (p *access.Policy, from string, err error) {
+	var set fs.FS
+	if dir == "" {
+		home, err := e.home()
+		if err != nil {
+			return nil, "", err
+		}
+		c, err := app.ReadConfig(home)
+		if err != nil {
+			return nil, "", err
+		}
+		dir = c.PolicyDir(home)
+	}
+	from = "the default set"
+	if dir != "" {
+		from, set = dir, os.DirFS(dir)
+	}
+	p, err = access.Load(set)
+	return p, from, err
+}
+
+type policyCheckCmd struct {
+	Dir string `arg:"" optional:"" type:"existingdir" help:"Folder of *.cedar files; the policies in force when it is left out."`
+}
+
+func (c *policyCheckCmd) Run(e *env) error {
+	p, from, err := e.policies(c.Dir)
+	if err != nil {
+		return err
+	}
+	if e.JSON {
+		return e.out.element(map[string]any{"from": from, "policies": p.IDs(), "roles": p.Roles(), "hash": p.Hash()})
+	}
+	e.out.say("%s: %s for the roles %s fit the schema.", safe(from), plural(len(p.IDs()), "policy"), strings.Join(p.Roles(), ", "))
+	e.out.say("hash %s", p.Hash())
+	return nil
+}
+
+type policyTestCmd struct {
+	File     string `arg:"" help:"YAML or JSON with cases; - is standard input."`
+	Policies string `help:"Folder of *.cedar files; the policies in force when it is left out." type:"existingdir" placeholder:"DIR"`
+}
+
+// Help is the long help of the command.
+func (policyTestCmd) Help() string {
+	return `The file holds a list of cases:
+
+  - name: an engineer reveals with a reason
+    caller: {id: eve, kind: user, roles: [engineer], teams: [payments]}
+    action: value.reveal
+    resource: {kind: Finding, types: [CREDIT_CARD_NUMBER], severity: high, origins: [macie]}
+    context: {reason: audit, note: quarterly check, values: 1}
+    expect: allow
+    by: [engineer-reveal]
+
+Left out: a caller's id is "caller" and its kind "user"; a resource's id is "resource", its kind the first that the action is for and
+its origin macie; now is 2026-01-01T00:00:00Z. by, when it is given, names all policies that decide.`
+}
+
+// policyCase is one question with the answer that is expected.
+type policyCase struct {
+	Name   string `yaml:"name"`
+	Caller struct {
+		ID    string            `yaml:"id"`
+		Kind  access.CallerKind `yaml:"kind"`
+		Roles []string          `yaml:"roles"`
+		Teams []string          `yaml:"teams"`
+	} `yaml:"caller"`
+	Action   access.Action `yaml:"action"`
+	Resource struct {
+		Kind       access.Kind       `yaml:"kind"`
+		ID         string            `yaml:"id"`
+		Types      []coffer.DataType `yaml:"types"`
+		Categories []string          `yaml:"categories"`
+		Severity   string            `yaml:"severity"`
+		Bucket     string            `yaml:"bucket"`
+		Account    string            `yaml:"account"`
+		Origins    []coffer.Origin   `yaml:"origins"`
+		Submitters []string          `yaml:"submitters"`
+		Tags       map[string]string `yaml:"tags"`
+	} `yaml:"resource"`
+	Context struct {
+		Now           time.Time `yaml:"now"`
+		Local         bool      `yaml:"local"`
+		Reason        string    `yaml:"reason"`
+		Note          string    `yaml:"note"`
+		Values        int       `yaml:"values"`
+		Requester     string    `yaml:"requester"`
+		Approvers     []string  `yaml:"approvers"`
+		ApprovedUntil time.Time `yaml:"approvedUntil"`
+	} `yaml:"context"`
+	Expect string   `yaml:"expect"`
+	By     []string `yaml:"by"`
+}
+
+// maxCases bounds the file of cases, in bytes.
+const maxCases = 4 << 20
+
+func (c *policyTestCmd) Run(e *env) error {
+	var b []byte
+	var err error
+	if c.File == "-" {
+		b, err = io.ReadAll(io.LimitReader(e.stdin, maxCases+1))
+	} else if b, err = readFile(c.File, maxCases+1); errors.Is(err, fs.ErrNotExist) {
+		err = coffer.ErrNotFound
+	}
+	if err != nil {
+		return fmt.Errorf("cases %s: %w", c.File, err)
+	}
+	if len(b) > maxCases {
+		return fmt.Errorf("cases %s: more than %d bytes: %w", c.File, maxCases, coffer.ErrLimit)
+	}
+	var cases []policyCase
+	dec := yaml.NewDecoder(bytes.NewReader(b)) // JSON is YAML
+	dec.KnownFields(true)
+	if err := dec.Decode(&cases); err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("cases %s: %v: %w", c.File, err, coffer.ErrInvalid)
+	}
+	if len(cases) == 0 {
+		return fmt.Errorf("cases %s: there are none: %w", c.File, coffer.ErrInvalid)
+	}
+	p, _, err := e.policies(c.Policies)
+	if err != nil {
+		return err
+	}
+	failed := 0
+	for i, x := range cases {
+		if x.Name == "" {
+			x.Name = fmt.Sprintf("case %d", i+1)
+		}
+		r, err := x.request()
+		if err != nil {
+			return fmt.Errorf("%s: %w", x.Name, err)
+		}
+		d := p.Decide(r)
+		got := verdictOf(d)
+		ok := got == x.Expect && len(d.Errors) == 0
+		if x.By != nil {
+			slices.Sort(x.By)
+			ok = ok && slices.Equal(x.By, d.Policies)
+		}
+		if !ok {
+			failed++
+		}
+		if e.JSON {
+			err := e.out.element(map[string]any{"name": x.Name, "ok": ok, "expected": x.Expect, "got": got, "policies": orEmpty(d.Policies), "errors": orEmpty(d.Errors)})
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		if !ok {
+			e.out.say("FAIL %s: expected %s%s, got %s%s", safe(x.Name), x.Expect, by(x.By), got, by(d.Policies))
+			for _, s := range d.Errors {
+				e.out.say("     error: %s", safe(s))
+			}
+		}
+	}
+	if failed > 0 {
+		e.out.say("%d of %s failed.", failed, plural(len(cases), "case"))
+		return &quietError{}
+	}
+	e.out.say("%s passed.", plural(len(cases), "case"))
+	return nil
+}
+
+func readFile(name string, limit int64) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, limit))
+}
+
+func by(policies []string) string {
+	if len(policies) == 0 {
+		return ""
+	}
+	return " by " + strings.Join(policies, ", ")
+}
+
+func orEmpty(s []string) []string {
+	if s == nil {
+		return []string{}
+	}
+	return s
+}
+
+func verdictOf(d access.Decision) string {
+	if d.Allow {
+		return "allow"
+	}
+	return "deny"
+}
+
+// request returns the question of the case, with what it leaves out filled in.
+func (x *policyCase) request() (access.Request, error) {
+	var none access.Request
+	if x.Expect != "allow" && x.Expect != "deny" {
+		return none, fmt.Errorf("expect is allow or deny: %w", coffer.ErrInvalid)
+	}
+	i := slices.IndexFunc(access.Actions, func(d access.Description) bool { return d.Action == x.Action })
+	if i < 0 {
+		return none, fmt.Errorf("no action has this name; coffer policy explain lists them: %w", coffer.ErrInvalid)
+	}
+	r := access.Request{
+		Caller: access.Caller{ID: x.Caller.ID, Kind: x.Caller.Kind, Roles: x.Caller.Roles, Teams: x.Caller.Teams},
+		Action: x.Action,
+		Resource: access.Resource{
+			Kind: x.Resource.Kind, ID: x.Resource.ID, Types: x.Resource.Types, Categories: x.Resource.Categories, Bucket: x.Resource.Bucket,
+			Account: x.Resource.Account, Origins: x.Resource.Origins, Submitters: x.Resource.Submitters,
+		},
+		Context: access.Context{
+			Now: x.Context.Now, Local: x.Context.Local, Reason: x.Context.Reason, Note: x.Context.Note, Values: x.Context.Values,
+			Requester: x.Context.Requester, Approvers: x.Context.Approvers, ApprovedUntil: x.Context.ApprovedUntil,
+		},
+	}
+	if r.Caller.ID == "" {
+		r.Caller.ID = "caller"
+	}
+	if r.Caller.Kind == "" {
+		r.Caller.Kind = access.UserCaller
+	}
+	if r.Resource.Kind == "" {
+		r.Resource.Kind = access.Actions[i].On[0]
+	}
+	if r.Resource.Kind != access.System {
+		if r.Resource.ID == "" {
+			r.Resource.ID = "resource"
+		}
+		if r.Resource.Origins == nil {
+			r.Resource.Origins = []coffer.Origin{coffer.OriginMacie}
+		}
+	}
+	if r.Context.Now.IsZero() {
+		r.Context.Now = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	}
+	severities := []string{"", "low", "medium", "high"}
+	n := slices.Index(severities, x.Resource.Severity)
+	if n < 0 {
+		return none, fmt.Errorf("severity is low, medium or high: %w", coffer.ErrInvalid)
+	}
+	r.Resource.Severity = coffer.Severity(n)
+	for k, v := range x.Resource.Tags {
+		r.Resource.BucketTags = append(r.Resource.BucketTags, coffer.Tag{Key: k, Value: v})
+	}
+	return r, nil
+}
+
+type policyExplainCmd struct {
+	Action  string   `arg:"" optional:"" help:"Action; without it, the list of actions."`
+	On      string   `arg:"" optional:"" name:"id" help:"Finding or plan id; a finding of which nothing is known when it is left out."`
+	Role    []string `help:"Ask for a person with these roles instead of for yourself." placeholder:"ROLE"`
+	Reason  string   `help:"Suppose this reason code." placeholder:"CODE"`
+	Note    string   `help:"Suppose this note." placeholder:"TEXT"`
+	Pending bool     `help:"Suppose a request or plan that somebody else made, for approvals."`
+}
+
+func (c *policyExplainCmd) Run(e *env) error {
+	if c.Action == "" {
+		t := e.out.table(2, "ACTION", "ON", "WHAT")
+		for _, d := range access.Actions {
+			if e.JSON {
+				if err := e.out.element(map[string]any{"action": d.Action, "on": d.On, "what": d.Doc}); err != nil {
+					return err
+				}
+				continue
+			}
+			var on []string
+			for _, k := range d.On {
+				on = append(on, string(k))
+			}
+			t.row(string(d.Action), strings.Join(on, ", "), d.Doc)
+		}
+		if !e.JSON {
+			t.print()
+		}
+		return nil
+	}
+	i := slices.IndexFunc(access.Actions, func(d access.Description) bool { return string(d.Action) == c.Action })
+	if i < 0 {
+		return usage("no action is called %q; coffer policy explain lists them", c.Action)
+	}
+	d := access.Actions[i]
+	a, err := e.open()
+	if err != nil {
+		return err
+	}
+	r := access.Request{Action: d.Action, Caller: e.caller, Context: e.reason(c.Reason, c.Note).Context,
+		Resource: access.Resource{Kind: d.On[0], ID: "resource", Origins: []coffer.Origin{coffer.OriginMacie}}}
+	if c.Role != nil {
+		r.Caller = access.Caller{ID: "a-person", Kind: access.UserCaller, Roles: c.Role}
+		r.Context.Local = false
+	}
+	if c.Pending {
+		r.Context.Requester = "another-person"
+	}
+	if c.On != "" {
+		// What stands in the record reaches the answer, so that reading it is asked for and logged like any reading.
+		if r.Resource, err = e.resource(d, c.On, &r.Context); err != nil {
+			return err
+		}
+	} else if r.Resource.Kind == access.System {
+		r.Resource = access.Resource{Kind: access.System}
+	}
+	dec := a.Policy.Decide(r)
+	var who []string
+	if !dec.Allow {
+		who = a.Policy.WhoMay(r)
+	}
+	if e.JSON {
+		return e.out.element(map[string]any{
+			"action": d.Action, "on": r.Resource.Kind, "decision": verdictOf(dec), "policies": orEmpty(dec.Policies), "errors": orEmpty(dec.Errors),
+			"advice": dec.Advice, "ask": orEmpty(who), "hash": dec.Hash,
+		})
+	}
+	role := strings.Join(r.Caller.Roles, ", ")
+	switch {
+	case dec.Allow:
+		e.out.say("%s is allowed to %s%s.", d.Action, safe(role), by(dec.Policies))
+	case len(dec.Policies) > 0:
+		e.out.say("%s is forbidden to %s%s.", d.Action, safe(role), by(dec.Policies))
+	default:
+		e.out.say("%s is denied to %s: no policy permits it.", d.Action, safe(role))
+	}
+	for _, s := range dec.Errors {
+		e.out.say("  could not be evaluated: %s", safe(s))
+	}
+	if dec.Advice != "" {
+		e.out.say("  %s", safe(dec.Advice))
+	}
+	if len(who) > 0 {
+		e.out.say("  under the same circumstances it is allowed to: %s", strings.Join(who, ", "))
+	}
+	return nil
+}
+
+// resource describes the finding or plan with this id to the policies.
+func (e *env) resource(d access.Description, id string, circumstances *access.Context) (access.Resource, error) {
+	switch {
+	case slices.Contains(d.On, access.Plan) && (len(d.On) == 1 || strings.HasPrefix(id, "plan-")):
+		p, err := e.app.Remedy.Read(e.ctx, e.ask(), id)
+		if err != nil {
+			return access.Resource{}, err
+		}
+		circumstances.Requester, circumstances.Values = p.By, p.Changes
+		return e.app.Remedy.Resource(e.ctx, p)
+	case slices.Contains(d.On, access.Finding):
+		rec, _, err := e.app.Desk.Read(e.ctx, e.ask(), id)
+		if err != nil {
+			return access.Resource{}, err
+		}
+		return rec.Resource(), nil
+	}
+	return access.Resource{}, usage("%s is not asked about findings or plans", d.Action)
+}
