@@ -112,7 +112,7 @@ func TestMemory(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, want := range [][]coffer.Location{nil, at(t, "record:1000000000:$.rows[1000000000].a")} {
 				base := live()
-				h := &heap{r: r, left: 8 << 20, next: 2 << 20}
+				h := &heap{r: r, left: 6 << 20, next: 2 << 20}
 				err := jsondoc.Format{}.Walk(t.Context(), io.Discard, format.Source{Reader: h, Size: -1}, want, nothing)
 				if err != nil && !errors.Is(err, coffer.ErrInvalid) && !errors.Is(err, coffer.ErrLimit) {
 					t.Error(err)
