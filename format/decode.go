@@ -22,6 +22,9 @@ import (
 // UTF-8 (WTF-8), and an odd last byte, which is no text, past it. An edit that splits a character is refused with an error that
 // wraps coffer.ErrInvalid. In a UTF-16 document Offset locations are never visited: where their bytes stand in the text is known
 // too late. UTF-32 gives coffer.ErrUnsupported.
+//
+// A document without a mark is recognised by its first kilobyte: edits that put much other than ASCII there can make it
+// unrecognisable afterwards.
 func Decode(f Format) Format { return decoder{f} }
 
 type decoder struct{ inner Format }
@@ -126,7 +129,7 @@ func encoding(head []byte) (byteOrder, error) {
 				ascii -= units // no text has these
 			}
 		}
-		if units >= 4 && ascii*10 >= units*8 {
+		if units >= 8 && ascii*10 >= units*8 {
 			return order, nil
 		}
 	}
