@@ -588,9 +588,14 @@ func (w *gzipWriter) begin(held int64) error {
 	return nil
 }
 
+// corrupt reports whether an inflater's error is about the data. It has two types for that.
+func corrupt(err error) bool {
+	return errors.As(err, new(flate.CorruptInputError)) || errors.As(err, new(flate.InternalError))
+}
+
 // reread explains why bytes that were there before are not there again.
 func reread(err error) error {
-	if err == nil || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, new(flate.CorruptInputError)) {
+	if err == nil || errors.Is(err, io.ErrUnexpectedEOF) || corrupt(err) {
 		return fmt.Errorf("second reading gives other bytes: %w", coffer.ErrChanged)
 	}
 	return err

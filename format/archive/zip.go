@@ -96,10 +96,8 @@ func (z Zip) Walk(ctx context.Context, dst io.Writer, src format.Source, want []
 		}
 	}
 	if dst != nil || want == nil {
-		if err := w.finish(); err != nil && (dst != nil || !errors.Is(err, coffer.ErrUnsupported)) {
+		if err := w.finish(); err != nil && w.fault == nil {
 			return err
-		} else if w.fault == nil {
-			w.fault = err
 		}
 	}
 	return w.fault
@@ -476,6 +474,8 @@ type localHeader struct {
 	comp, uncomp field
 	// late says that checksum and sizes are left to the data descriptor.
 	late bool
+	// descriptor is the data descriptor behind the data; nil when there is none.
+	descriptor []byte
 }
 
 const localCRC = 14 // position in a local header
@@ -510,7 +510,10 @@ func (w *zipWalk) local(i int, r record) (localHeader, error) {
 	if !h.late && (crc != r.crc || comp != uint64(r.comp) || uncomp != uint64(r.uncomp)) {
 		return bad("local header and directory name different sizes")
 	}
-	return h, nil
+	if r.described() {
+		h.descriptor, err = w.descriptor(h.data+r.comp, w.limit(i), r)
+	}
+	return h, err
 }
 
 // member reads the contents of a member and checks size and checksum.
@@ -570,7 +573,7 @@ func (m *member) Read(p []byte) (int, error) {
 		err = m.broken("wrong checksum")
 	case err == io.ErrUnexpectedEOF:
 		err = m.broken("breaks off")
-	case errors.As(err, new(flate.CorruptInputError)):
+	case corrupt(err):
 		err = m.broken("corrupt deflate data")
 	case err == nil && m.b != nil:
 		err = m.b.inflated(n, m.out, m.consumed())
@@ -630,14 +633,7 @@ func (w *zipWalk) replace(i int, r record, h localHeader, m *zipMember) error {
 			return err
 		}
 	}
-	end := h.data + r.comp
-	var d []byte
-	if r.described() {
-		var err error
-		if d, err = w.descriptor(end, w.limit(i), r); err != nil {
-			return err
-		}
-	}
+	d := h.descriptor
 	if len(d) > 0 {
 		comp, uncomp, crc := field{at: len(d) - 8}, field{at: len(d) - 4}, len(d)-12
 		if len(d) >= 20 {
@@ -657,14 +653,14 @@ func (w *zipWalk) replace(i int, r record, h localHeader, m *zipMember) error {
 	if _, err := w.dst.Write(d); err != nil {
 		return err
 	}
-	w.copied = end + int64(len(d))
+	w.copied = h.data + r.comp + int64(len(d))
 	w.shift += m.sp.Size() - r.comp
 	w.next = i + 1
 	le.PutUint32(w.dir[r.pos+16:], m.crc)
 	return errors.Join(r.compField.set(w.dir, uint64(m.sp.Size())), r.uncompField.set(w.dir, uint64(m.size)))
 }
 
-// descriptor reads the data descriptor at off, which has one of four forms; nil when there is none, although there should be. Nobody
+// descriptor reads the data descriptor at off, which has one of four forms; nil when there is none, although there should be: nobody
 // who reads by the directory needs it.
 func (w *zipWalk) descriptor(off, limit int64, r record) ([]byte, error) {
 	b, err := w.read(off, min(24, limit-off))
@@ -684,6 +680,9 @@ func (w *zipWalk) descriptor(off, limit int64, r record) ([]byte, error) {
 				return b[:n], nil
 			}
 		}
+	}
+	if len(b) >= 4 && (string(b[:4]) == sigDescriptor || le.Uint32(b) == r.crc) {
+		return nil, invalidZip(off, "data descriptor and directory differ")
 	}
 	return nil, nil
 }
