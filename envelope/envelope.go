@@ -84,12 +84,16 @@ func (k DataKey) Wipe() { clear(k.Key) }
 // the same configuration until the wrapping key is destroyed. Unwrap demands the same context, exactly, and the recipient,
 // provider and key id that Generate gave; a wrong context, an altered blob, an unknown provider or key gives an error
 // wrapping coffer.ErrCorrupt or coffer.ErrNotFound (the latter when it is known that the key is not there) and never a key.
+// Wrap wraps a data key that Generate made earlier for the same context, as Generate would wrap it now: with the same promises,
+// under the current wrapping keys. A key of another size than KeySize gives coffer.ErrInvalid.
+//
 // Throttling, outages and disabled keys give coffer.ErrUnavailable, a context out of limits coffer.ErrInvalid. The caller owns
-// the returned key. Both methods may be called concurrently.
+// the returned key, and keeps the one it gave. All methods may be called concurrently.
 //
 // Trust: a Keys sees every data key, so it is trusted with all that is sealed; what it returns from Unwrap is nevertheless
 // compared with the header's commitment.
 type Keys interface {
 	Generate(ctx context.Context, c Context) (DataKey, error)
 	Unwrap(ctx context.Context, w Wrapped, c Context) (DataKey, error)
+	Wrap(ctx context.Context, key []byte, c Context) ([]Wrapped, error)
 }

@@ -8,5 +8,6 @@ func Reencode(b []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(appendBody(nil, h.id, slices.Clone(h.context), h.recipients), h.commitment...), nil
+	b = appendRecipients(appendCore(nil, h.id, slices.Clone(h.context)), h.recipients)
+	return append(append(b, h.commitment...), h.listTag...), nil
 }

@@ -17,21 +17,24 @@ const (
 
 	messageIDSize  = 32
 	commitmentSize = 32
+	listTagSize    = 32
 )
 
 // MaxHeader is the greatest number of bytes that a header can have.
 const MaxHeader = len(magic) + 2 + messageIDSize +
 	2 + MaxContextEntries*(4+MaxContextKey+MaxContextValue) +
 	1 + MaxRecipients*(1+len(ForReveal)+1+MaxProvider+2+MaxKeyID+2+MaxBlob) +
-	commitmentSize
+	commitmentSize + listTagSize
 
 // header is a parsed header. Its fields share the bytes it was parsed from.
 type header struct {
 	id         []byte
 	context    []byte // canonical, as Context.Encode gives it
 	recipients []Wrapped
+	core       []byte // everything before the recipients: what never changes
 	body       []byte // everything before the commitment
-	commitment []byte
+	commitment []byte // to the data key and core
+	listTag    []byte // authenticates body, and so the recipients
 }
 
 func appendField8[T string | []byte](b []byte, f T) []byte {
@@ -60,12 +63,16 @@ func (w Wrapped) valid() bool {
 		len(w.Blob) > 0 && len(w.Blob) <= MaxBlob
 }
 
-// appendBody appends a header up to and without its commitment. The recipients are valid and in order.
-func appendBody(b, id, context []byte, recipients []Wrapped) []byte {
+// appendCore appends a header up to and without its recipients.
+func appendCore(b, id, context []byte) []byte {
 	b = append(b, magic...)
 	b = append(b, headerVersion, suiteGCM)
 	b = append(b, id...)
-	b = append(b, context...)
+	return append(b, context...)
+}
+
+// appendRecipients appends the recipients of a header, which are valid and in order.
+func appendRecipients(b []byte, recipients []Wrapped) []byte {
 	b = append(b, byte(len(recipients)))
 	for _, w := range recipients {
 		b = appendField8(b, w.Recipient)
@@ -102,8 +109,8 @@ func (c *cursor) number(bytes int) int {
 
 func (c *cursor) field(lengthBytes int) []byte { return c.take(c.number(lengthBytes)) }
 
-// parseHeader reads a header. It accepts the canonical form only, so that appendBody of the fields gives the same bytes. An
-// unknown version or suite gives coffer.ErrUnsupported, everything else that is wrong errMessage.
+// parseHeader reads a header. It accepts the canonical form only, so that writing the fields gives the same bytes. An unknown
+// version or suite gives coffer.ErrUnsupported, everything else that is wrong errMessage.
 func parseHeader(b []byte) (header, error) {
 	if len(b) > MaxHeader {
 		return header{}, errMessage
@@ -134,6 +141,7 @@ func parseHeader(b []byte) (header, error) {
 		last = key
 	}
 	h.context = start[:len(start)-len(c.b)]
+	h.core = b[:len(b)-len(c.b)]
 
 	n := c.number(1)
 	if n < 1 || n > MaxRecipients {
@@ -148,6 +156,7 @@ func parseHeader(b []byte) (header, error) {
 	}
 	h.body = b[:len(b)-len(c.b)]
 	h.commitment = c.take(commitmentSize)
+	h.listTag = c.take(listTagSize)
 	if c.failed || len(c.b) != 0 {
 		return header{}, errMessage
 	}

@@ -28,7 +28,8 @@ const (
 
 // The domains of the keys derived for a message. None is the beginning of another.
 const (
-	labelCommit = "coffer/seal/1/commit" // followed by the SHA-256 of the header's body
+	labelCommit = "coffer/seal/1/commit"     // followed by the SHA-256 of the header's core
+	labelList   = "coffer/seal/1/recipients" // followed by the SHA-256 of the header's body
 	labelBox    = "coffer/seal/1/box"
 	labelStream = "coffer/seal/1/stream" // followed by the stream's salt
 	labelMAC    = "coffer/seal/1/mac/"   // followed by the caller's label
@@ -54,7 +55,7 @@ var errWiped = fmt.Errorf("sealed message used after Wipe: %w", coffer.ErrInvali
 // gone once they are derived.
 type message struct {
 	header []byte
-	digest [sha256.Size]byte // of header; part of all associated data
+	digest [sha256.Size]byte // of what never changes in header; part of all associated data
 	prk    []byte            // nil after Wipe
 	box    cipher.AEAD
 	seals  atomic.Uint64
@@ -79,28 +80,54 @@ func New(ctx context.Context, keys Keys, c Context) (*Sealer, error) {
 		return nil, fmt.Errorf("generate a data key: %w", err)
 	}
 	defer dk.Wipe()
-	recipients := slices.SortedFunc(slices.Values(dk.Wrapped), compareWrapped)
-	ok := len(dk.Key) == KeySize && len(recipients) >= 1 && len(recipients) <= MaxRecipients
-	for i, w := range recipients {
-		ok = ok && w.valid() && (i == 0 || compareWrapped(recipients[i-1], w) < 0)
-	}
-	if !ok {
+	recipients, ok := inOrder(dk.Wrapped)
+	if !ok || len(dk.Key) != KeySize {
 		return nil, fmt.Errorf("generate a data key: the keeper's answer is out of limits: %w", coffer.ErrInvalid)
 	}
 	id := make([]byte, messageIDSize)
 	if _, err := rand.Read(id); err != nil {
 		return nil, err
 	}
-	body := appendBody(nil, id, encoded, recipients)
-	prk, commitment, err := derive(dk.Key, id, body)
+	core := appendCore(nil, id, encoded)
+	prk, commitment, err := derive(dk.Key, id, core)
 	if err != nil {
 		return nil, err
 	}
-	m, err := newMessage(append(body, commitment...), prk)
+	raw, err := assemble(core, recipients, commitment, prk)
+	if err != nil {
+		return nil, err
+	}
+	m, err := newMessage(raw, core, commitment, prk)
 	if err != nil {
 		return nil, err
 	}
 	return &Sealer{m}, nil
+}
+
+// inOrder returns the wrapped forms in the order of a header, and whether they are within the limits and all different.
+func inOrder(wrapped []Wrapped) ([]Wrapped, bool) {
+	recipients := slices.SortedFunc(slices.Values(wrapped), compareWrapped)
+	ok := len(recipients) >= 1 && len(recipients) <= MaxRecipients
+	for i, w := range recipients {
+		ok = ok && w.valid() && (i == 0 || compareWrapped(recipients[i-1], w) < 0)
+	}
+	return recipients, ok
+}
+
+// assemble returns a whole header.
+func assemble(core []byte, recipients []Wrapped, commitment, prk []byte) ([]byte, error) {
+	body := appendRecipients(bytes.Clone(core), recipients)
+	tag, err := listTag(prk, body)
+	if err != nil {
+		return nil, err
+	}
+	return append(append(body, commitment...), tag...), nil
+}
+
+// listTag authenticates a header's recipients.
+func listTag(prk, body []byte) ([]byte, error) {
+	sum := sha256.Sum256(body)
+	return hkdf.Expand(sha256.New, prk, labelList+string(sum[:]), listTagSize)
 }
 
 // Open opens the message with this header for a recipient (ForReveal or ForVerify), by a call of Unwrap for each wrapped form
@@ -122,58 +149,76 @@ func Open(ctx context.Context, keys Keys, header []byte, want Context, recipient
 	if !bytes.Equal(encoded, h.context) {
 		return nil, errMessage
 	}
-	err = fmt.Errorf("message is not sealed for recipient %q: %w", recipient, coffer.ErrNotFound)
+	dk, err := h.unwrap(ctx, keys, want, recipient)
+	if err != nil {
+		return nil, err
+	}
+	defer dk.Wipe()
+	return h.open(header, dk.Key)
+}
+
+// unwrap has the keeper unwrap the data key for a recipient.
+func (h header) unwrap(ctx context.Context, keys Keys, c Context, recipient string) (DataKey, error) {
+	err := fmt.Errorf("message is not sealed for recipient %q: %w", recipient, coffer.ErrNotFound)
 	for _, w := range h.recipients {
 		if w.Recipient != recipient {
 			continue
 		}
 		var dk DataKey
 		w.Blob = bytes.Clone(w.Blob)
-		if dk, err = keys.Unwrap(ctx, w, want); err == nil {
-			defer dk.Wipe()
-			return h.open(header, dk.Key)
+		if dk, err = keys.Unwrap(ctx, w, c); err == nil {
+			return dk, nil
 		}
 		if errors.Is(err, coffer.ErrCorrupt) {
-			return nil, errMessage
+			return DataKey{}, errMessage
 		}
 		err = fmt.Errorf("unwrap the data key: %w", err)
 	}
-	return nil, err
+	return DataKey{}, err
 }
 
 func (h header) open(raw, key []byte) (*Opener, error) {
 	if len(key) != KeySize {
 		return nil, errMessage
 	}
-	prk, commitment, err := derive(key, h.id, h.body)
+	prk, commitment, err := derive(key, h.id, h.core)
 	if err != nil {
 		return nil, err
 	}
-	if !hmac.Equal(commitment, h.commitment) {
+	tag, err := listTag(prk, h.body)
+	if err != nil {
+		return nil, err
+	}
+	if !hmac.Equal(commitment, h.commitment) || !hmac.Equal(tag, h.listTag) {
 		clear(prk)
 		return nil, errMessage
 	}
-	m, err := newMessage(bytes.Clone(raw), prk)
+	m, err := newMessage(bytes.Clone(raw), h.core, h.commitment, prk)
 	if err != nil {
 		return nil, err
 	}
 	return &Opener{m}, nil
 }
 
-// derive returns the pseudorandom key of a message and the commitment to it and to the header's body.
-func derive(key, id, body []byte) (prk, commitment []byte, err error) {
+// derive returns the pseudorandom key of a message and the commitment to it and to the header's core.
+func derive(key, id, core []byte) (prk, commitment []byte, err error) {
 	prk, err = hkdf.Extract(sha256.New, key, id)
 	if err != nil {
 		return nil, nil, err
 	}
-	sum := sha256.Sum256(body)
+	sum := sha256.Sum256(core)
 	commitment, err = hkdf.Expand(sha256.New, prk, labelCommit+string(sum[:]), commitmentSize)
 	return prk, commitment, err
 }
 
-// newMessage takes ownership of its arguments.
-func newMessage(header, prk []byte) (*message, error) {
-	m := &message{header: header, digest: sha256.Sum256(header), prk: prk}
+// newMessage takes ownership of header and prk. Boxes and streams are bound to core and commitment, not to the recipients: the
+// data key can be wrapped anew while they stay.
+func newMessage(header, core, commitment, prk []byte) (*message, error) {
+	m := &message{header: header, prk: prk}
+	h := sha256.New()
+	h.Write(core)
+	h.Write(commitment)
+	h.Sum(m.digest[:0])
 	var err error
 	m.box, err = m.aead(labelBox)
 	return m, err
@@ -303,16 +348,28 @@ func zero(b []byte) bool {
 }
 
 // Opener returns an opener of the message with the keys that s holds, so that what was stored can be read back and compared
-// without the right to unwrap. header is what was read back: unless it is the message's own, byte for byte, the error wraps
-// coffer.ErrCorrupt. That the keeper would unwrap it is not shown by this.
+// without the right to unwrap. header is what was read back: unless it is the message's own, or that with the data key wrapped
+// anew by [Rewrap], the error wraps coffer.ErrCorrupt. That the keeper would unwrap it is not shown by this.
 func (s *Sealer) Opener(header []byte) (*Opener, error) {
 	if s.m.prk == nil {
 		return nil, errWiped
 	}
-	if !bytes.Equal(header, s.m.header) {
+	own, err := parseHeader(s.m.header)
+	if err != nil {
+		return nil, err
+	}
+	h, err := parseHeader(header)
+	if err != nil {
+		return nil, err
+	}
+	tag, err := listTag(s.m.prk, h.body)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(h.core, own.core) || !hmac.Equal(h.commitment, own.commitment) || !hmac.Equal(tag, h.listTag) {
 		return nil, errMessage
 	}
-	m, err := newMessage(bytes.Clone(s.m.header), bytes.Clone(s.m.prk))
+	m, err := newMessage(bytes.Clone(header), h.core, h.commitment, bytes.Clone(s.m.prk))
 	if err != nil {
 		return nil, err
 	}

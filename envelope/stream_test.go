@@ -251,7 +251,11 @@ func specStream(t *testing.T, dataKey, header, identity, salt []byte, nonces str
 	if err != nil {
 		t.Fatal(err)
 	}
-	digest := sha256.Sum256(header)
+	core := 6 + 32 + 2 // the context's entries follow
+	for range 2 * int(binary.BigEndian.Uint16(header[core-2:])) {
+		core += 2 + int(binary.BigEndian.Uint16(header[core:]))
+	}
+	digest := sha256.Sum256(append(bytes.Clone(header[:core]), header[len(header)-64:len(header)-32]...))
 	out := append([]byte{1}, salt...)
 	for n := 0; ; n++ {
 		chunk := plain[n*chunkSize : min(len(plain), (n+1)*chunkSize)]

@@ -81,6 +81,48 @@ func Test(t *testing.T, open func(t *testing.T) envelope.Keys) {
 		}
 	})
 
+	t.Run("Wrap", func(t *testing.T) {
+		keys, other := open(t), open(t)
+		dk := generate(t, keys, c)
+		key := bytes.Clone(dk.Key)
+		wrapped, err := other.Wrap(t.Context(), key, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(key, dk.Key) {
+			t.Error("the caller's key was changed")
+		}
+		clear(key)
+		name := func(w envelope.Wrapped) string { return w.Recipient + " " + w.Provider + " " + w.KeyID }
+		var want, got []string
+		for i := range dk.Wrapped {
+			want = append(want, name(dk.Wrapped[i]))
+		}
+		for _, w := range wrapped {
+			got = append(got, name(w))
+			again, err := keys.Unwrap(t.Context(), w, c)
+			if err != nil || !bytes.Equal(again.Key, dk.Key) {
+				t.Errorf("recipient %s: what was wrapped anew does not unwrap: %v", w.Recipient, err)
+			}
+			refused(t, keys, w, nil, "another context")
+		}
+		if slices.Sort(want); !slices.Equal(want, slices.Sorted(slices.Values(got))) {
+			t.Errorf("wrapped anew for %q, generated for %q", got, want)
+		}
+		// The old forms stay good.
+		if again, err := keys.Unwrap(t.Context(), dk.Wrapped[0], c); err != nil || !bytes.Equal(again.Key, dk.Key) {
+			t.Errorf("the form of before: %v", err)
+		}
+		for _, n := range []int{0, 16, 31, 33} {
+			if _, err := keys.Wrap(t.Context(), make([]byte, n), c); !errors.Is(err, coffer.ErrInvalid) {
+				t.Errorf("a key of %d bytes: %v", n, err)
+			}
+		}
+		if _, err := keys.Wrap(t.Context(), dk.Key, envelope.Context{"": ""}); !errors.Is(err, coffer.ErrInvalid) {
+			t.Errorf("a context out of limits: %v", err)
+		}
+	})
+
 	t.Run("EmptyContext", func(t *testing.T) {
 		keys := open(t)
 		dk := generate(t, keys, nil)
@@ -247,6 +289,9 @@ func Test(t *testing.T, open func(t *testing.T) envelope.Keys) {
 		}
 		if got, err := keys.Unwrap(ctx, dk.Wrapped[0], c); !errors.Is(err, context.Canceled) || got.Key != nil {
 			t.Errorf("unwrap: %v", err)
+		}
+		if got, err := keys.Wrap(ctx, dk.Key, c); !errors.Is(err, context.Canceled) || got != nil {
+			t.Errorf("wrap: %v", err)
 		}
 	})
 

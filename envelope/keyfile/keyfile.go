@@ -3,7 +3,8 @@
 // specified in docs/format-seal.md.
 //
 // Durability: a key file is written beside, synced and renamed, so that it is whole or not there; Create and Open return keys
-// that will be there after a power cut. A Ring holds the keys that the file had when it was opened.
+// that will be there after a power cut. A Ring looks before it wraps, and when it meets a key that it does not know, whether
+// the file was replaced, and then reads it again: rotation by another process interrupts nobody.
 //
 // Trust: whoever can read the file, and knows the passphrase if it has one, can open all that was sealed under it. Together
 // with the store on one disk it protects copies of the store, not the disk. The file has mode 0600; looser ones are refused.
@@ -28,6 +29,9 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"coffer"
@@ -111,8 +115,34 @@ func random(n int) []byte {
 
 // Ring is the keys of an opened file. It implements [envelope.Keys] and may be used concurrently.
 type Ring struct {
+	path string
+	pass []byte
+
+	mu    sync.Mutex // held while the file is read again
+	stamp fs.FileInfo
+	state atomic.Pointer[state]
+}
+
+// state is the keys of the file as it was read last.
+type state struct {
 	current string
 	keys    map[string]map[string]cipher.AEAD // by id and recipient
+	list    []Key
+}
+
+// Key is what may be known of a key in a file.
+type Key struct {
+	ID      string    `json:"id"`
+	Created time.Time `json:"created"`
+	Current bool      `json:"current"`
+	// Superseded is when the next key was made; zero for the current one.
+	Superseded time.Time `json:"superseded,omitzero"`
+}
+
+// Keys returns the keys of the file, oldest first.
+func (r *Ring) Keys() []Key {
+	r.refresh()
+	return slices.Clone(r.state.Load().list)
 }
 
 var _ envelope.Keys = (*Ring)(nil)
@@ -134,19 +164,13 @@ func Create(path string, pass []byte) (*Ring, error) {
 	if err != nil {
 		return nil, fmt.Errorf("key file: %w: %w", err, coffer.ErrUnavailable)
 	}
-	return newRing(r)
+	return newRing(path, pass)
 }
 
 // Open opens a key file. If there is none the error wraps coffer.ErrNotFound. A file that others may read, and a passphrase
 // that is wrong, missing or not asked for, give coffer.ErrUnavailable; a damaged file coffer.ErrCorrupt; a newer one
 // coffer.ErrUnsupported.
-func Open(path string, pass []byte) (*Ring, error) {
-	r, err := load(path, pass)
-	if err != nil {
-		return nil, fmt.Errorf("key file %s: %w", path, err)
-	}
-	return newRing(r)
-}
+func Open(path string, pass []byte) (*Ring, error) { return newRing(path, pass) }
 
 // OpenOrCreate opens the key file and makes it if there is none. All processes that do so at once have the same keys.
 func OpenOrCreate(path string, pass []byte) (*Ring, error) {
@@ -166,24 +190,49 @@ func OpenOrCreate(path string, pass []byte) (*Ring, error) {
 }
 
 // Rotate adds a fresh key to the file, makes it the current one, and returns the ring with it. Everything sealed before stays
-// readable. Processes that have the file open go on with the keys they know, so reopen them; until then they cannot unwrap
-// what was wrapped under the new key. Calls of Rotate wait for one another, by a lock on PATH.lock.
+// readable. Calls of Rotate and Retire wait for one another, by a lock on PATH.lock.
 func Rotate(path string, pass []byte) (*Ring, error) {
+	return change(path, pass, func(r *ring) error {
+		if len(r.Keys) >= maxKeys {
+			return fmt.Errorf("%d keys: %w", len(r.Keys), coffer.ErrLimit)
+		}
+		p := newPair()
+		r.Keys = append(r.Keys, p)
+		r.Current = p.ID
+		return nil
+	})
+}
+
+// Retire removes a key from the file for good: what is wrapped under it alone can never be opened again. The current key is
+// refused with an error wrapping coffer.ErrConflict, one that is not there with coffer.ErrNotFound.
+func Retire(path string, pass []byte, id string) (*Ring, error) {
+	return change(path, pass, func(r *ring) error {
+		i := slices.IndexFunc(r.Keys, func(p pair) bool { return p.ID == id })
+		switch {
+		case i < 0:
+			return fmt.Errorf("key %s: %w", id, coffer.ErrNotFound)
+		case id == r.Current:
+			return fmt.Errorf("key %s is the current one: %w", id, coffer.ErrConflict)
+		}
+		r.Keys = slices.Delete(r.Keys, i, i+1)
+		return nil
+	})
+}
+
+// change replaces the file by one with other keys.
+func change(path string, pass []byte, edit func(*ring) error) (*Ring, error) {
 	unlock, err := durable.Lock(path + ".lock") // else one of two new keys would be lost, and all that was sealed under it
 	if err != nil {
 		return nil, fmt.Errorf("key file: %w: %w", err, coffer.ErrUnavailable)
 	}
 	defer unlock()
-	r, err := load(path, pass)
+	r, _, err := load(path, pass)
+	if err == nil {
+		err = edit(&r)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("key file %s: %w", path, err)
 	}
-	if len(r.Keys) >= maxKeys {
-		return nil, fmt.Errorf("key file %s has %d keys: %w", path, len(r.Keys), coffer.ErrLimit)
-	}
-	p := newPair()
-	r.Keys = append(r.Keys, p)
-	r.Current = p.ID
 	data, err := encode(r, pass)
 	if err != nil {
 		return nil, fmt.Errorf("key file %s: %w", path, err)
@@ -192,24 +241,56 @@ func Rotate(path string, pass []byte) (*Ring, error) {
 	if err := durable.WriteFile(path, data, mode); err != nil {
 		return nil, fmt.Errorf("key file: %w: %w", err, coffer.ErrUnavailable)
 	}
-	return newRing(r)
+	return newRing(path, pass)
 }
 
-func newRing(r ring) (*Ring, error) {
-	out := &Ring{current: r.Current, keys: map[string]map[string]cipher.AEAD{}}
-	for _, p := range r.Keys {
+func newRing(path string, pass []byte) (*Ring, error) {
+	r := &Ring{path: path, pass: bytes.Clone(pass)}
+	if err := r.read(); err != nil {
+		return nil, fmt.Errorf("key file %s: %w", path, err)
+	}
+	return r, nil
+}
+
+// read reads the file into the state.
+func (r *Ring) read() error {
+	f, stamp, err := load(r.path, r.pass)
+	if err != nil {
+		return err
+	}
+	s := &state{current: f.Current, keys: map[string]map[string]cipher.AEAD{}}
+	for i, p := range f.Keys {
+		k := Key{ID: p.ID, Created: p.Created, Current: p.ID == f.Current}
+		if i+1 < len(f.Keys) {
+			k.Superseded = f.Keys[i+1].Created
+		}
+		s.list = append(s.list, k)
 		byRecipient := map[string]cipher.AEAD{}
 		for recipient, key := range map[string][]byte{envelope.ForReveal: p.Reveal, envelope.ForVerify: p.Verify} {
 			aead, err := newAEAD(key)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			byRecipient[recipient] = aead
 			clear(key)
 		}
-		out.keys[p.ID] = byRecipient
+		s.keys[p.ID] = byRecipient
 	}
-	return out, nil
+	r.stamp = stamp
+	r.state.Store(s)
+	return nil
+}
+
+// refresh reads the file again if it was replaced. A file that cannot be read leaves the keys as they were: what they open can
+// still be opened, and the next call looks again.
+func (r *Ring) refresh() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	fi, err := os.Stat(r.path)
+	if err != nil || os.SameFile(fi, r.stamp) && fi.ModTime().Equal(r.stamp.ModTime()) && fi.Size() == r.stamp.Size() {
+		return
+	}
+	_ = r.read() // see above
 }
 
 func newAEAD(key []byte) (cipher.AEAD, error) {
@@ -222,19 +303,34 @@ func newAEAD(key []byte) (cipher.AEAD, error) {
 
 // Generate implements [envelope.Keys].
 func (r *Ring) Generate(ctx context.Context, c envelope.Context) (envelope.DataKey, error) {
-	if err := ctx.Err(); err != nil {
-		return envelope.DataKey{}, err
-	}
-	encoded, err := c.Encode()
+	key := random(envelope.KeySize)
+	wrapped, err := r.Wrap(ctx, key, c)
 	if err != nil {
 		return envelope.DataKey{}, err
 	}
-	dk := envelope.DataKey{Key: random(envelope.KeySize)}
-	for _, recipient := range []string{envelope.ForReveal, envelope.ForVerify} {
-		blob := r.keys[r.current][recipient].Seal(nil, nil, dk.Key, associated(recipient, r.current, encoded))
-		dk.Wrapped = append(dk.Wrapped, envelope.Wrapped{Recipient: recipient, Provider: provider, KeyID: r.current, Blob: blob})
+	return envelope.DataKey{Key: key, Wrapped: wrapped}, nil
+}
+
+// Wrap implements [envelope.Keys].
+func (r *Ring) Wrap(ctx context.Context, key []byte, c envelope.Context) ([]envelope.Wrapped, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
 	}
-	return dk, nil
+	if len(key) != envelope.KeySize {
+		return nil, fmt.Errorf("data key of %d bytes: %w", len(key), coffer.ErrInvalid)
+	}
+	encoded, err := c.Encode()
+	if err != nil {
+		return nil, err
+	}
+	r.refresh()
+	s := r.state.Load()
+	var wrapped []envelope.Wrapped
+	for _, recipient := range []string{envelope.ForReveal, envelope.ForVerify} {
+		blob := s.keys[s.current][recipient].Seal(nil, nil, key, associated(recipient, s.current, encoded))
+		wrapped = append(wrapped, envelope.Wrapped{Recipient: recipient, Provider: provider, KeyID: s.current, Blob: blob})
+	}
+	return wrapped, nil
 }
 
 // Unwrap implements [envelope.Keys].
@@ -246,7 +342,12 @@ func (r *Ring) Unwrap(ctx context.Context, w envelope.Wrapped, c envelope.Contex
 	if err != nil {
 		return envelope.DataKey{}, err
 	}
-	aead, ok := r.keys[w.KeyID][w.Recipient]
+	byRecipient, ok := r.state.Load().keys[w.KeyID]
+	if !ok && w.Provider == provider {
+		r.refresh()
+		byRecipient = r.state.Load().keys[w.KeyID]
+	}
+	aead, ok := byRecipient[w.Recipient]
 	if !ok || w.Provider != provider {
 		return envelope.DataKey{}, fmt.Errorf("wrapping key is not in the key file: %w", coffer.ErrNotFound)
 	}
@@ -315,13 +416,14 @@ func (p *passphrase) associated() []byte {
 }
 
 // load reads and checks a key file.
-func load(path string, pass []byte) (ring, error) {
-	data, err := read(path)
+func load(path string, pass []byte) (ring, fs.FileInfo, error) {
+	data, fi, err := read(path)
 	if err != nil {
-		return ring{}, err
+		return ring{}, nil, err
 	}
 	defer clear(data)
-	return decode(data, pass)
+	r, err := decode(data, pass)
+	return r, fi, err
 }
 
 func decode(data, pass []byte) (ring, error) {
@@ -408,31 +510,31 @@ func unmarshal(data []byte, v any) error {
 }
 
 // read returns the bytes of the file after looking at its mode.
-func read(path string) ([]byte, error) {
+func read(path string) ([]byte, fs.FileInfo, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, coffer.ErrNotFound
+		return nil, nil, coffer.ErrNotFound
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errors.Unwrap(err), coffer.ErrUnavailable)
+		return nil, nil, fmt.Errorf("%w: %w", errors.Unwrap(err), coffer.ErrUnavailable)
 	}
 	defer f.Close()
 	fi, err := f.Stat()
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errors.Unwrap(err), coffer.ErrUnavailable)
+		return nil, nil, fmt.Errorf("%w: %w", errors.Unwrap(err), coffer.ErrUnavailable)
 	}
 	if !fi.Mode().IsRegular() {
-		return nil, fmt.Errorf("not a regular file: %w", coffer.ErrInvalid)
+		return nil, nil, fmt.Errorf("not a regular file: %w", coffer.ErrInvalid)
 	}
 	if fi.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
-		return nil, fmt.Errorf("others may read it (mode %#o): chmod it to 0600: %w", fi.Mode().Perm(), coffer.ErrUnavailable)
+		return nil, nil, fmt.Errorf("others may read it (mode %#o): chmod it to 0600: %w", fi.Mode().Perm(), coffer.ErrUnavailable)
 	}
 	if fi.Size() > maxFile {
-		return nil, fmt.Errorf("more than %d bytes: %w", maxFile, coffer.ErrCorrupt)
+		return nil, nil, fmt.Errorf("more than %d bytes: %w", maxFile, coffer.ErrCorrupt)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxFile))
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errors.Unwrap(err), coffer.ErrUnavailable)
+		return nil, nil, fmt.Errorf("%w: %w", errors.Unwrap(err), coffer.ErrUnavailable)
 	}
-	return data, nil
+	return data, fi, nil
 }

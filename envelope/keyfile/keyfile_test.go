@@ -258,28 +258,76 @@ func TestRotate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// No rotation lost another's key, and the first one still opens what it sealed.
-	ids := map[string]bool{}
+	// No rotation lost another's key, the first one still opens what it sealed, and every ring that is open follows.
+	current := now.Keys()[4].ID
 	for _, r := range append(rings, first, now) {
 		exchange(t, r, now)
+		exchange(t, now, r)
 		dk, err := r.Generate(t.Context(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		ids[dk.Wrapped[0].KeyID] = true
+		if dk.Wrapped[0].KeyID != current {
+			t.Error("an open ring wraps under a key of before")
+		}
 	}
-	if len(ids) != len(rings)+1 {
-		t.Errorf("%d keys, want %d", len(ids), len(rings)+1)
-	}
-	dk, err := now.Generate(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := first.Unwrap(t.Context(), dk.Wrapped[0], nil); !errors.Is(err, coffer.ErrNotFound) {
-		t.Errorf("a key that the ring does not have: %v", err)
+	for i, k := range now.Keys() {
+		if last := i == 4; k.Current != last || k.Superseded.IsZero() != last || k.Created.IsZero() {
+			t.Errorf("key %d of %d: %+v", i, len(now.Keys()), k)
+		}
 	}
 	if _, err := keyfile.Rotate(path+"x", nil); !errors.Is(err, coffer.ErrNotFound) {
 		t.Errorf("rotated what is not there: %v", err)
+	}
+}
+
+// TestRetire: a retired key is gone from the file and from every open ring that looks, and no other is touched.
+func TestRetire(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys")
+	pass := []byte("correct horse")
+	old, err := keyfile.Create(path, pass)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dk, err := old.Generate(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, err := keyfile.Rotate(path, pass)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := old.Wrap(t.Context(), dk.Key, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := now.Keys()
+	for id, want := range map[string]error{keys[1].ID: coffer.ErrConflict, "none": coffer.ErrNotFound} {
+		if _, err := keyfile.Retire(path, pass, id); !errors.Is(err, want) {
+			t.Errorf("retire %s: %v", id, err)
+		}
+	}
+	after, err := keyfile.Retire(path, pass, keys[0].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []*keyfile.Ring{after, now} {
+		if list := r.Keys(); len(list) != 1 || list[0].ID != keys[1].ID || !list[0].Current {
+			t.Errorf("keys: %+v", list)
+		}
+		if _, err := r.Unwrap(t.Context(), dk.Wrapped[0], nil); !errors.Is(err, coffer.ErrNotFound) {
+			t.Errorf("what the retired key wraps: %v", err)
+		}
+		if got, err := r.Unwrap(t.Context(), again[0], nil); err != nil || !bytes.Equal(got.Key, dk.Key) {
+			t.Errorf("what the current key wraps: %v", err)
+		}
+	}
+	// A file that cannot be read any more takes nothing away from who has it open.
+	if err := os.WriteFile(path, []byte("damaged"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := now.Unwrap(t.Context(), again[0], nil); err != nil || !bytes.Equal(got.Key, dk.Key) {
+		t.Errorf("after damage of the file: %v", err)
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 
 // Keys keeps two wrapping keys, one for each recipient. The zero Keys is ready.
 type Keys struct {
-	// Fault, if set, counts and fails calls: envelope.Generate and envelope.Unwrap. Set it before the first call.
+	// Fault, if set, counts and fails calls: envelope.Generate, envelope.Wrap and envelope.Unwrap. Set it before the first call.
 	Fault *fault.Injector
 
 	mu       sync.Mutex
@@ -52,14 +52,29 @@ func (k *Keys) set(recipient string, disabled bool) {
 
 // Generate implements [envelope.Keys].
 func (k *Keys) Generate(ctx context.Context, c envelope.Context) (envelope.DataKey, error) {
-	encoded, err := c.Encode()
+	key := random(envelope.KeySize)
+	wrapped, err := k.wrap(ctx, "envelope.Generate", key, c)
 	if err != nil {
 		return envelope.DataKey{}, err
 	}
-	var dk envelope.DataKey
-	err = k.call(ctx, "envelope.Generate", func() error {
-		key := random(envelope.KeySize)
-		var wrapped []envelope.Wrapped
+	return envelope.DataKey{Key: key, Wrapped: wrapped}, nil
+}
+
+// Wrap implements [envelope.Keys].
+func (k *Keys) Wrap(ctx context.Context, key []byte, c envelope.Context) ([]envelope.Wrapped, error) {
+	if len(key) != envelope.KeySize {
+		return nil, fmt.Errorf("data key of %d bytes: %w", len(key), coffer.ErrInvalid)
+	}
+	return k.wrap(ctx, "envelope.Wrap", key, c)
+}
+
+func (k *Keys) wrap(ctx context.Context, op string, key []byte, c envelope.Context) ([]envelope.Wrapped, error) {
+	encoded, err := c.Encode()
+	if err != nil {
+		return nil, err
+	}
+	var wrapped []envelope.Wrapped
+	err = k.call(ctx, op, func() error {
 		for _, recipient := range []string{envelope.ForReveal, envelope.ForVerify} {
 			if k.disabled[recipient] {
 				return fmt.Errorf("wrapping key is disabled: %w", coffer.ErrUnavailable)
@@ -72,13 +87,12 @@ func (k *Keys) Generate(ctx context.Context, c envelope.Context) (envelope.DataK
 		for _, w := range wrapped {
 			k.wrapped[string(w.Blob)] = entry{recipient: w.Recipient, context: encoded, key: bytes.Clone(key)}
 		}
-		dk = envelope.DataKey{Key: key, Wrapped: wrapped}
 		return nil
 	})
 	if err != nil {
-		return envelope.DataKey{}, err
+		return nil, err
 	}
-	return dk, nil
+	return wrapped, nil
 }
 
 // Unwrap implements [envelope.Keys].

@@ -57,13 +57,21 @@ def gcm(key, nonce, plain, ad):
 
 def message(name, context, recipients):
     data_key, mid = fixed(name + "/data key", 32), fixed(name + "/id", 32)
-    body = b"CFRS" + b"\x01\x01" + mid + context_bytes(context) + u(len(recipients), 1)
-    for r in sorted(recipients, key=lambda r: (r["recipient"], r["provider"], r["keyID"])):
-        body += field(r["recipient"].encode(), 1) + field(r["provider"].encode(), 1)
-        body += field(r["keyID"].encode(), 2) + field(bytes.fromhex(r["blob"]), 2)
+    core = b"CFRS" + b"\x01\x01" + mid + context_bytes(context)
     prk = extract(mid, data_key)
-    header = body + expand32(prk, b"coffer/seal/1/commit" + hashlib.sha256(body).digest())
-    digest = hashlib.sha256(header).digest()
+    commitment = expand32(prk, b"coffer/seal/1/commit" + hashlib.sha256(core).digest())
+
+    def header_for(recipients):
+        body = core + u(len(recipients), 1)
+        for r in sorted(recipients, key=lambda r: (r["recipient"], r["provider"], r["keyID"])):
+            body += field(r["recipient"].encode(), 1) + field(r["provider"].encode(), 1)
+            body += field(r["keyID"].encode(), 2) + field(bytes.fromhex(r["blob"]), 2)
+        return body + commitment + expand32(prk, b"coffer/seal/1/recipients" + hashlib.sha256(body).digest())
+
+    header = header_for(recipients)
+    # The same message after its data key was wrapped anew, for one recipient.
+    rewrapped = header_for([{"recipient": "reveal", "provider": "new", "keyID": "k", "blob": "01"}])
+    digest = hashlib.sha256(core + commitment).digest()
 
     boxes = []
     for i, (identity, value) in enumerate([
@@ -100,7 +108,7 @@ def message(name, context, recipients):
         key = expand32(prk, b"coffer/seal/1/mac/" + label.encode())
         macs.append({"label": label, "text": text.hex(), "mac": hmac.new(key, text, hashlib.sha256).hexdigest()})
 
-    return {"context": context, "dataKey": data_key.hex(), "header": header.hex(), "recipients": recipients,
+    return {"context": context, "dataKey": data_key.hex(), "header": header.hex(), "rewrapped": rewrapped.hex(), "recipients": recipients,
             "boxes": boxes, "streams": streams, "macs": macs}
 
 
