@@ -201,7 +201,11 @@ func (x *extraction) look(q *query, r *Region, p Place) {
 		return // of an unknown type, a member name is no candidate: every name would be one
 	}
 	found := false
-	for _, m := range q.det.Find(t) {
+	matches := q.det.Find(t)
+	if q.at.Kind == coffer.Lines && q.at.End > q.at.Start {
+		matches = overLines(q.det, text, matches)
+	}
+	for _, m := range matches {
 		i, j := p.Start+m.Start, p.Start+m.End
 		if i < r.Lead || i >= r.Commit {
 			continue
@@ -229,6 +233,51 @@ func (x *extraction) look(q *query, r *Region, p Place) {
 		j = i + len(trimmed)
 	}
 	x.add(q, candidate{alt: p.Alt, valid: true, region: true}, r, i, j)
+}
+
+// overLines adds to matches, which were found in text, the values that are broken over lines: a line break, with the blanks
+// around it, counts as one space. They replace what overlaps them, because the place says that its value ends on a later line.
+func overLines(det detect.Detector, text []byte, matches []detect.Match) []detect.Match {
+	folded := make([]byte, 0, len(text))
+	var breaks []int // offsets in folded of the spaces that stand for line breaks
+	var behind []int // and the offsets in text behind those breaks
+	for i := 0; i < len(text); i++ {
+		if c := text[i]; c != '\n' && c != '\r' {
+			folded = append(folded, c)
+			continue
+		}
+		folded = bytes.TrimRight(folded, " \t")
+		for i+1 < len(text) && (text[i+1] == '\n' || text[i+1] == '\r' || text[i+1] == ' ' || text[i+1] == '\t') {
+			i++
+		}
+		breaks, behind = append(breaks, len(folded)), append(behind, i+1)
+		folded = append(folded, ' ')
+	}
+	// unfold returns the offset in text of the byte that is folded[i], which is no line break.
+	unfold := func(i int) int {
+		k, _ := slices.BinarySearch(breaks, i)
+		if k == 0 {
+			return i
+		}
+		return behind[k-1] + i - breaks[k-1] - 1
+	}
+	var out []detect.Match
+	for _, m := range det.Find(detect.Text{Text: folded}) {
+		k, _ := slices.BinarySearch(breaks, m.Start)
+		if m.Valid && k < len(breaks) && breaks[k] < m.End-1 && breaks[k] > m.Start {
+			out = append(out, detect.Match{Start: unfold(m.Start), End: unfold(m.End-1) + 1, Valid: true})
+		}
+	}
+	if out == nil {
+		return matches
+	}
+	for _, m := range matches {
+		if !slices.ContainsFunc(out, func(o detect.Match) bool { return m.Start < o.End && o.Start < m.End }) {
+			out = append(out, m)
+		}
+	}
+	slices.SortFunc(out, func(a, b detect.Match) int { return cmp.Compare(a.Start, b.Start) })
+	return out
 }
 
 // nearness ranks a match against the candidate starts: 0 begins at the first reading of the column, then the other readings,
@@ -347,9 +396,13 @@ func (x *extraction) found(occs []coffer.Occurrence) []Found {
 		ask[key{o.Type, o.Custom, o.At}]++
 	}
 	answers := map[key][]candidate{}
+	var votes votes
+	for _, q := range x.queries {
+		votes.count(q, ask[key{q.typ, q.custom, q.at}])
+	}
 	for _, q := range x.queries {
 		k := key{q.typ, q.custom, q.at}
-		answers[k] = q.choose(ask[k])
+		answers[k] = q.choose(ask[k], votes.winner(q.at.Kind))
 	}
 	out := make([]Found, len(occs))
 	for i, o := range occs {
@@ -377,12 +430,60 @@ func (x *extraction) found(occs []coffer.Occurrence) []Found {
 	return out
 }
 
-// choose returns the n best candidates in document order: valid before invalid, the documented reading of the place before
-// the others, the nearest to the start column, what the row search found before what the cell alone gives.
-func (q *query) choose(n int) []candidate {
+// votes says how many occurrences hold a valid value under each way of counting rows and of counting records. One document
+// is counted in one way: a wrong count finds values too, of the neighbours, but at the edges of the document and in gaps it
+// fails, and all places together tell.
+type votes [2][4]int
+
+func ballot(k coffer.LocationKind) int {
+	if k == coffer.Record {
+		return 1
+	}
+	return 0
+}
+
+// counting returns the way of counting that a candidate's Alt implies: for cells 0 or 1, what archives add to that being even.
+func counting(k coffer.LocationKind, alt int) int {
+	switch k {
+	case coffer.Cell:
+		return alt % 2
+	case coffer.Record:
+		return min(alt%(4*altIndex)/altIndex, 3)
+	}
+	return 0
+}
+
+func (v *votes) count(q *query, asked int) {
+	var valid [4]int
+	for _, c := range q.cands {
+		if c.valid && !c.region {
+			valid[counting(q.at.Kind, c.alt)]++
+		}
+	}
+	for i, n := range valid {
+		v[ballot(q.at.Kind)][i] += min(n, asked)
+	}
+}
+
+// winner is the way of counting with the most votes, of equals the likelier one.
+func (v *votes) winner(k coffer.LocationKind) int {
+	best := 0
+	for i, n := range v[ballot(k)] {
+		if n > v[ballot(k)][best] {
+			best = i
+		}
+	}
+	return best
+}
+
+// choose returns the n best candidates in document order: valid before invalid, the way of counting that the document bears out,
+// the documented reading of the place before the others, the nearest to the start column, what the row search found before
+// what the cell alone gives.
+func (q *query) choose(n, way int) []candidate {
 	rank := func(a, b candidate) int {
 		return cmp.Or(
 			-cmpBool(a.valid, b.valid),
+			-cmpBool(counting(q.at.Kind, a.alt) == way, counting(q.at.Kind, b.alt) == way),
 			-cmpBool(a.inRow, b.inRow),
 			cmp.Compare(a.alt, b.alt),
 			cmp.Compare(a.near, b.near),

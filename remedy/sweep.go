@@ -12,6 +12,7 @@ import (
 
 	"coffer"
 	"coffer/format"
+	"coffer/format/all"
 	"coffer/format/detect"
 )
 
@@ -194,7 +195,13 @@ func columnOf(l coffer.Location, t coffer.DataType) column {
 // run walks the document and counts and emits what is to be replaced; with dst it writes the document with the replacements.
 func (w *sweep) run(ctx context.Context, dst io.Writer, f format.Format, src format.Source) error {
 	w.digest = sha256.New()
-	return f.Walk(ctx, dst, src, nil, w.visit)
+	var places []coffer.Location
+	for i := range w.subjects {
+		for _, p := range w.subjects[i].found.Pieces {
+			places = append(places, p.Region)
+		}
+	}
+	return all.Reading(f, places).Walk(ctx, dst, src, nil, w.visit)
 }
 
 func (w *sweep) visit(r *format.Region) ([]format.Edit, error) {

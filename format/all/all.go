@@ -67,7 +67,7 @@ func Choose(name, contentType string, head []byte) (format.Format, Kind, error) 
 	case GZip, Zip, Tar:
 		return container(kind, name, member), kind, nil
 	}
-	return format.Decode(textual{kind}), kind, nil
+	return plain(kind), kind, nil
 }
 
 // member is the chooser for the files in an archive.
@@ -89,24 +89,92 @@ func container(kind Kind, name string, choose archive.Chooser) format.Format {
 	return archive.Tar{Choose: choose}
 }
 
+// Reading returns f, which [Choose] chose, such that a walk over everything reads each text as a walk that wants the places
+// would: a ".log" in which fields were found is walked as JSON. The places are those of regions that f has visited.
+func Reading(f format.Format, places []coffer.Location) format.Format {
+	as := map[string]asked{}
+	for _, l := range places {
+		name := ""
+		if names := l.Names(); names != nil {
+			name = names[len(names)-1]
+			if i := strings.LastIndexByte(name, '#'); i > 0 {
+				// The second of two members of one name; at worst its namesake is read the same way.
+				as[name[:i]] = as[name[:i]].and(l)
+			}
+		}
+		as[name] = as[name].and(l)
+	}
+	return reading(f, "", as)
+}
+
+func reading(f format.Format, name string, as map[string]asked) format.Format {
+	switch f := f.(type) {
+	case archive.Gzip:
+		// The file inside has no place of its own in a member path.
+		f.Choose = func(inner string, head []byte) format.Format {
+			if m := member(inner, head); m != nil {
+				return reading(m, name, as)
+			}
+			return nil
+		}
+		return f
+	case archive.Zip:
+		f.Choose = members(as)
+		return f
+	case archive.Tar:
+		f.Choose = members(as)
+		return f
+	case document:
+		return plain(as[name].kind(f.kind))
+	}
+	return f
+}
+
+func members(as map[string]asked) archive.Chooser {
+	return func(name string, head []byte) format.Format {
+		if m := member(name, head); m != nil {
+			return reading(m, name, as)
+		}
+		return nil
+	}
+}
+
+// document is a text in whatever encoding.
+type document struct {
+	format.Format
+	kind Kind
+}
+
+func plain(kind Kind) document { return document{format.Decode(textual{kind}), kind} }
+
+// asked says of which kinds the places in a text are.
+type asked struct{ cells, records bool }
+
+func (a asked) and(l coffer.Location) asked {
+	return asked{a.cells || l.Kind == coffer.Cell, a.records || l.Kind == coffer.Record}
+}
+
+// kind is how a text of the kind k is read for these places.
+func (a asked) kind(k Kind) Kind {
+	switch {
+	case a.cells && !a.records && k != TSV:
+		return CSV
+	case a.records && !a.cells:
+		return JSON
+	}
+	return k
+}
+
 // textual walks a text with the format of its kind, unless places are wanted that only another format knows.
 type textual struct{ kind Kind }
 
 func (t textual) Walk(ctx context.Context, dst io.Writer, src format.Source, want []coffer.Location, visit format.Visitor) error {
-	cells, records := false, false
+	var a asked
 	for _, l := range want {
-		cells = cells || l.Kind == coffer.Cell
-		records = records || l.Kind == coffer.Record
-	}
-	kind := t.kind
-	switch {
-	case cells && !records && kind != TSV:
-		kind = CSV
-	case records && !cells:
-		kind = JSON
+		a = a.and(l)
 	}
 	var f format.Format = text.Format{}
-	switch kind {
+	switch a.kind(t.kind) {
 	case CSV:
 		f = delimited.Format{}
 	case TSV:

@@ -329,6 +329,7 @@ const longWord = 8
 func (c *chain) fill(b []byte) bool {
 	c.reset()
 	start, end := trim(b)
+	end = integral(b, start, end)
 	for i := start; i < end; {
 		if c.n == maxValue {
 			return false
@@ -346,6 +347,20 @@ func (c *chain) fill(b []byte) bool {
 		i += k
 	}
 	return c.n > 0 && c.end(c.n) == end
+}
+
+// integral returns end without a ".0" behind digits alone: what table programs make of an integer in a column that has gaps.
+func integral(b []byte, start, end int) int {
+	i := end - 2
+	if i <= start || b[i] != '.' || b[i+1] != '0' {
+		return end
+	}
+	for _, c := range b[start:i] {
+		if class[c] != isDigit {
+			return end
+		}
+	}
+	return i
 }
 
 // trim returns the bounds of b without white space and quotation marks around it.
