@@ -27,6 +27,7 @@ const (
 	AdminPerson   Action = "admin.person"
 	AdminBackup   Action = "admin.backup"
 	AdminCheck    Action = "admin.check"
+	AdminJob      Action = "admin.job"
 )
 
 // Description says what an action covers and on which kinds of resource it is asked.
@@ -61,4 +62,5 @@ var Actions = []Description{
 	{AdminPerson, []Kind{System}, "delete the name behind a pseudonymous id"},
 	{AdminBackup, []Kind{System}, "back up and restore the installation"},
 	{AdminCheck, []Kind{System}, "check every invariant; opens sealed values and shows none"},
+	{AdminJob, []Kind{System}, "see jobs and how far they have come; cancel them"},
 }
