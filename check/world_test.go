@@ -42,6 +42,9 @@ type world struct {
 
 	a *app.App
 
+	purging bool // the story destroys originals on purpose
+	litter  int  // met by check
+
 	before map[string]snapshot // the objects as they were put
 }
 
@@ -222,6 +225,7 @@ func (w *world) apply(p *remedy.Plan) *remedy.Plan {
 }
 
 func (w *world) undo(p *remedy.Plan) {
+	w.purging = true // once the original is back in place, the kept one goes
 	w.do("undo", func() error {
 		_, err := w.a.Remedy.Undo(w.ctx, w.ask(), p.ID)
 		return err
@@ -229,6 +233,7 @@ func (w *world) undo(p *remedy.Plan) {
 }
 
 func (w *world) purge(p *remedy.Plan) {
+	w.purging = true
 	w.do("purge", func() error {
 		_, err := w.a.Remedy.Purge(w.ctx, w.ask(), p.ID, remedy.PurgeOptions{})
 		return err
@@ -284,8 +289,13 @@ func (w *world) check(repair bool) *check.Report {
 // holds demands that every invariant holds and that a repair leaves no litter.
 func (w *world) holds() {
 	w.t.Helper()
-	if err := w.check(true).Err(); err != nil {
+	r := w.check(true)
+	if err := r.Err(); err != nil {
 		w.t.Fatalf("%v\n%s", err, strings.Join(tail(w.inj.Trace(), 16), "\n"))
+	}
+	// Every operation was repeated until it succeeded, and cleans up after its own failures.
+	if len(r.Litter) > 0 {
+		w.t.Fatalf("litter %q\n%s", r.Litter, strings.Join(tail(w.inj.Trace(), 16), "\n"))
 	}
 	if r := w.check(false); r.Err() != nil || len(r.Litter) > 0 {
 		w.t.Fatalf("after the repair: %v, litter %q", r.Err(), r.Litter)

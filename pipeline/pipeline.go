@@ -27,6 +27,7 @@ import (
 	"coffer/format"
 	"coffer/format/all"
 	"coffer/format/detect"
+	"coffer/internal/planted"
 	"coffer/macie"
 	"coffer/object"
 	"coffer/store"
@@ -236,7 +237,7 @@ func (p *Pipeline) seal(ctx context.Context, permit *audit.Permit, rec *triage.R
 	if err := p.DB.Apply(ctx, rec.Save()...); err != nil {
 		return err
 	}
-	if litter.Generation != "" {
+	if litter.Generation != "" && !planted.On(planted.LeaveGeneration) {
 		if _, err := p.Vault.Destroy(ctx, permit, litter); err != nil {
 			return fmt.Errorf("remove an unfinished generation: %w", err)
 		}
@@ -540,7 +541,7 @@ func (l *located) take(found []format.Found, err error) {
 		if line.Outcome.Holds() {
 			value := f.Value()
 			switch {
-			case line.Type.Authentication():
+			case line.Type.Authentication() && !planted.On(planted.SealCVV):
 				l.withheld++
 				line.Masked = detect.Mask(line.Type, nil)
 			case value.Len() > vault.MaxPlaintext:
@@ -563,6 +564,9 @@ func (l *located) take(found []format.Found, err error) {
 // link looks for the same occurrences in earlier findings on the same version of the object: Macie scans an object again
 // under a new finding id. What is sealed there already is linked, not sealed twice.
 func (p *Pipeline) link(ctx context.Context, rec *triage.Record, out *located) error {
+	if planted.On(planted.DoubleRescan) {
+		return nil
+	}
 	others, err := FindingsOn(ctx, p.Records, rec.ObjectID)
 	if err != nil {
 		return err
@@ -664,7 +668,11 @@ func (p *Pipeline) tag(ctx context.Context, permit *audit.Permit, rec *triage.Re
 	if err == nil {
 		o := coffer.Object{Bucket: info.Bucket, Key: info.Key, VersionID: info.VersionID, ETag: info.ETag}
 		ours := Tags("sensitive", others)
-		err = object.Retag(ctx, p.Objects, o, ours)
+		if planted.On(planted.TagReplaces) {
+			err = p.Objects.Tag(ctx, o, []coffer.Tag{{Key: TagState, Value: "sensitive"}})
+		} else {
+			err = object.Retag(ctx, p.Objects, o, ours)
+		}
 		if errors.Is(err, coffer.ErrLimit) {
 			// There is no room for four tags; the state alone is what access rules ask for.
 			rec.TagReason = "tag set nearly full: only " + TagState + " was set"

@@ -31,6 +31,7 @@ import (
 	"coffer/access"
 	"coffer/audit"
 	"coffer/format/detect"
+	"coffer/internal/planted"
 	"coffer/object"
 	"coffer/pipeline"
 	"coffer/store"
@@ -486,7 +487,8 @@ func (m *Remedy) pin(ctx context.Context, g Group) (object.Info, error) {
 		return info, fmt.Errorf("object: %w", err)
 	}
 	for _, r := range g.Records {
-		if r.Sealed > 0 && strings.Trim(r.Finding.Object.ETag, `"`) == info.ETag {
+		// A finding without a sealed value counts too: verification codes are never sealed, and still to be removed.
+		if etag := strings.Trim(r.Finding.Object.ETag, `"`); etag != "" && etag == info.ETag {
 			return info, nil
 		}
 	}
@@ -546,6 +548,9 @@ func (m *Remedy) nearLake(ctx context.Context, o coffer.Object) (string, error) 
 // the storage knows outside the version chain. clean is a version id that is known to be clean.
 func (m *Remedy) residual(ctx context.Context, o coffer.Object, clean, pinned string) ([]string, error) {
 	var out []string
+	if planted.On(planted.OverclaimClean) {
+		return nil, nil
+	}
 	for info, err := range m.Objects.Versions(ctx, coffer.Object{Bucket: o.Bucket, Key: o.Key}) {
 		if errors.Is(err, coffer.ErrNotFound) {
 			break

@@ -11,6 +11,7 @@ import (
 	"coffer"
 	"coffer/access"
 	"coffer/audit"
+	"coffer/internal/planted"
 	"coffer/job"
 	"coffer/store"
 	"coffer/triage"
@@ -34,7 +35,7 @@ func (m *Remedy) Undo(ctx context.Context, ask access.Ask, id string) (*Plan, er
 			return fmt.Errorf("plan %s is %s; there is nothing to undo: %w", p.ID, p.State, coffer.ErrConflict)
 		case p.Original == nil:
 			return fmt.Errorf("plan %s: the kept original was destroyed: %w", p.ID, coffer.ErrConflict)
-		case !p.Until.IsZero() && m.Now().After(p.Until):
+		case !p.Until.IsZero() && m.Now().After(p.Until) && !planted.On(planted.UndoAfterGrace):
 			return fmt.Errorf("plan %s could be undone until %s: %w", p.ID, p.Until.Format("2006-01-02 15:04:05 MST"), coffer.ErrConflict)
 		}
 		if later, err := m.later(ctx, p); err != nil {
@@ -74,7 +75,7 @@ func (m *Remedy) undo(ctx context.Context, permit *audit.Permit, p *Plan, l *job
 	if err != nil {
 		return err
 	}
-	if !ours {
+	if !ours && !planted.On(planted.UndoUnchecked) {
 		// An earlier call may have put the original back without living to record it.
 		restored := false
 		if !gone && current.Size == p.Original.Size {
@@ -96,7 +97,11 @@ func (m *Remedy) undo(ctx context.Context, permit *audit.Permit, p *Plan, l *job
 	if !gone {
 		target.ETag = current.ETag
 	}
-	staged, err := m.Objects.Stage(ctx, target, p.Original.Attrs, func(w io.Writer) error {
+	attrs := p.Original.Attrs
+	if planted.On(planted.DropForeignTag) {
+		attrs.Tags = nil
+	}
+	staged, err := m.Objects.Stage(ctx, target, attrs, func(w io.Writer) error {
 		return m.readOriginal(ctx, permit, p, w)
 	})
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"coffer/access"
 	"coffer/audit"
 	"coffer/envelope"
+	"coffer/internal/planted"
 	"coffer/store"
 	"coffer/triage"
 )
@@ -42,9 +43,11 @@ func (v *Vault) Reveal(ctx context.Context, ask access.Ask, finding string, ns .
 		intent.Occurrences = append(intent.Occurrences, l.N)
 	}
 	intent.Object = rec.ObjectID
-	ref, err := v.Guard.Log.Append(ctx, intent)
-	if err != nil {
-		return nil, err
+	var ref audit.Ref
+	if !planted.On(planted.RevealUnrecorded) {
+		if ref, err = v.Guard.Log.Append(ctx, intent); err != nil {
+			return nil, err
+		}
 	}
 	out, err := v.openLines(ctx, rec, picked)
 	if err2 := v.report(ctx, permit, ref, rec.ObjectID, err, map[string]string{"values": strconv.Itoa(len(out))}); err2 != nil {

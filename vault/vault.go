@@ -27,6 +27,7 @@ import (
 	"coffer"
 	"coffer/audit"
 	"coffer/envelope"
+	"coffer/internal/planted"
 	"coffer/store"
 	"coffer/triage"
 )
@@ -145,27 +146,26 @@ func (v *Vault) Deposit(ctx context.Context, _ *audit.Permit, s Set, values []Va
 	if err := flush(); err != nil {
 		return fmt.Errorf("store sealed values: %w", err)
 	}
-	header := sealer.Header()
 	err = v.Headers.Apply(ctx, store.Op{Verb: store.Put, Expect: store.Absent,
-		Item: store.Item{Key: s.header(), Value: header, Version: store.NewVersion()}})
+		Item: store.Item{Key: s.header(), Value: sealer.Header(), Version: store.NewVersion()}})
 	if err != nil {
 		return fmt.Errorf("store header: %w", err)
 	}
-	return v.readBack(ctx, s, sealer, header, values)
+	if planted.On(planted.SkipReadBack) {
+		return nil
+	}
+	return v.readBack(ctx, s, sealer, values)
 }
 
 // readBack compares what the stores hold with what was sealed.
-func (v *Vault) readBack(ctx context.Context, s Set, sealer *envelope.Sealer, header []byte, values []Value) error {
+func (v *Vault) readBack(ctx context.Context, s Set, sealer *envelope.Sealer, values []Value) error {
 	it, err := v.Headers.Get(ctx, s.header())
 	if err != nil {
 		return fmt.Errorf("read header back: %w", err)
 	}
-	if !bytes.Equal(it.Value, header) {
-		return fmt.Errorf("read header back: not what was stored: %w", coffer.ErrCorrupt)
-	}
-	opener, err := sealer.Opener(it.Value)
+	opener, err := sealer.Opener(it.Value) // the header's bytes may be others already, after a rotation of the wrapping key
 	if err != nil {
-		return err
+		return fmt.Errorf("read header back: not what was stored: %w", err)
 	}
 	return v.compare(ctx, s, opener, values)
 }

@@ -35,6 +35,7 @@ type Injector struct {
 	faults []Fault
 	dead   bool
 	off    bool
+	hook   func(call int, op string)
 	trace  []string
 }
 
@@ -67,7 +68,11 @@ func (in *Injector) Call(op string, effect func() error) error {
 	if hit != nil && hit.Crash {
 		in.dead = true
 	}
+	hook := in.hook
 	in.mu.Unlock()
+	if hook != nil {
+		in.Aside(func() { hook(call, op) })
+	}
 	if hit != nil && hit.When == Before {
 		return fmt.Errorf("%s (call %d, before): %w", op, call, ErrInjected)
 	}
@@ -113,6 +118,13 @@ func (in *Injector) Arm(faults ...Fault) {
 // Disarm forgets all faults.
 func (in *Injector) Disarm() { in.Arm() }
 
+// Watch has f called before every call, aside from the counting: it looks at the world, or changes it as somebody else would.
+func (in *Injector) Watch(f func(call int, op string)) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.hook = f
+}
+
 // Aside runs f without counting or failing calls: a test looks at the world beside the workflow.
 func (in *Injector) Aside(f func()) {
 	in.set(true)
@@ -135,9 +147,9 @@ func (in *Injector) Dead() bool {
 
 // String describes the fault for the name of a test.
 func (f Fault) String() string {
-	s := "before"
+	s := fmt.Sprintf("call %d before", f.Call)
 	if f.When == After {
-		s = "after"
+		s = fmt.Sprintf("call %d after", f.Call)
 	}
 	if f.Crash {
 		s += " crash"
