@@ -9,6 +9,7 @@ import (
 	"hash"
 	"io"
 	"slices"
+	"unicode/utf8"
 
 	"coffer"
 	"coffer/format"
@@ -282,38 +283,43 @@ func (w *sweep) reported(r *format.Region) (hits []hit) {
 		return hits
 	}
 	list := w.spans[r.At.Member]
-	if len(list) == 0 || r.Splice == nil {
+	if len(list) == 0 || r.Splice == nil || r.Lead >= r.Commit {
 		return nil
 	}
-	from, to := sourceOf(r, 0), sourceOf(r, len(r.Text))
+	from, _ := sourceOf(r, r.Lead)
+	to, _ := sourceOf(r, r.Commit-1)
 	k, _ := slices.BinarySearchFunc(list, from, func(p reported, at int64) int { return cmp.Compare(p.piece.Span.Start, at) })
-	for ; k < len(list) && list[k].piece.Span.Start < to; k++ {
+	for ; k < len(list) && list[k].piece.Span.Start <= to; k++ {
 		p := list[k]
 		i := textOffset(r, p.piece.Span.Start)
 		j := i + p.piece.Text.Len()
-		if j <= len(r.Text) && bytes.Equal(r.Text[i:j], p.piece.Text.Expose()) {
+		if at, ok := sourceOf(r, i); ok && at == p.piece.Span.Start && j <= len(r.Text) && bytes.Equal(r.Text[i:j], p.piece.Text.Expose()) {
 			hits = append(hits, hit{i, j, p.typ, p.s, "reported", 0})
 		}
 	}
 	return hits
 }
 
-// sourceOf returns the offset of the source byte behind Text[i].
-func sourceOf(r *format.Region, i int) int64 {
+// sourceOf returns the offset of the source byte behind Text[i], or behind the beginning of the character that it is in. There
+// is none outside of what the window may edit.
+func sourceOf(r *format.Region, i int) (at int64, ok bool) {
+	for k := 0; k < utf8.UTFMax-1 && i > r.Lead && !utf8.RuneStart(r.Text[i]); k++ {
+		i--
+	}
 	spans, err := r.Splice([]format.Edit{{Start: i, End: i}})
 	if err != nil || len(spans) != 1 {
-		return 0
+		return 0, false
 	}
-	return spans[0].Start
+	return spans[0].Start, true
 }
 
-// textOffset is the inverse of sourceOf; source offsets grow with text offsets.
+// textOffset is the inverse of sourceOf, in what the window may edit; source offsets grow with text offsets.
 func textOffset(r *format.Region, at int64) int {
-	lo, hi := 0, len(r.Text)
+	lo, hi := r.Lead, r.Commit-1
 	for lo < hi {
 		mid := (lo + hi) / 2
-		if sourceOf(r, mid) < at {
-			lo = mid + 1
+		if from, ok := sourceOf(r, mid); !ok || from < at {
+			lo = mid + 1 // what cannot be edited is what an edit of the window before runs over
 		} else {
 			hi = mid
 		}
