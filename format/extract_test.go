@@ -101,6 +101,15 @@ func TestExtractIntegral(t *testing.T) {
 	}
 }
 
+// Where Macie says that a number stands, it may stand directly behind a letter; in scripts without spaces it may anywhere.
+func TestExtractBetweenLetters(t *testing.T) {
+	for _, doc := range []string{"\u00e9" + card1 + "\\/", "x" + card1 + "y", "卡号" + card1 + "の", "“" + card1 + "”", "\u00a0" + card1} {
+		if got := extract(t, "a.json", `{"n":"`+doc+`"}`, "record:0:$.n"); got != card1 {
+			t.Errorf("%q: found a value of %d bytes", strings.ReplaceAll(doc, card1, "#"), len(got))
+		}
+	}
+}
+
 // TestReading: a walk over everything reads a document as the walk did that found the values.
 func TestReading(t *testing.T) {
 	for _, c := range []struct{ file, doc, at string }{

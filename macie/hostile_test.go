@@ -311,13 +311,14 @@ func TestOneBroken(t *testing.T) {
 			})
 		}
 	}
-	// In an array on one line, a broken member costs its element; broken syntax costs the rest of the line.
-	docs := decode(t, "["+a+","+strings.Replace(a, `"f1"`, `5`, 1)+",7,null,[],"+c+"]\n"+c)
+	// In an array on one line, a broken member or text that is not Unicode costs its element; broken syntax costs the rest of
+	// the line.
+	docs := decode(t, "["+a+","+strings.Replace(a, `"f1"`, `5`, 1)+`,7,null,[],{"id":"\udfff\ud800"},`+"{\"id\":\"\xff\"},"+c+"]\n"+c)
 	var got []string
 	for _, d := range docs {
 		got = append(got, string(d.Kind))
 	}
-	if s := strings.Join(got, " "); s != "finding unreadable unreadable unreadable unreadable finding finding" {
+	if s := strings.Join(got, " "); s != "finding"+strings.Repeat(" unreadable", 6)+" finding finding" {
 		t.Errorf("got %s", s)
 	}
 }

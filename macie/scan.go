@@ -179,6 +179,7 @@ func (s *scanner) frames(visit func(frame) bool) (stopped bool) {
 		f := frame{off: s.off + int64(s.pos), line: s.line}
 		indent := s.indent()
 		var p *problem
+		s.flaw = nil
 		switch {
 		case c == '{' || array:
 			p = s.value(0)
@@ -189,7 +190,10 @@ func (s *scanner) frames(visit func(frame) bool) (stopped bool) {
 			return false // not the document's fault
 		}
 		f.raw, f.problem = s.buf[s.pos:s.i], p
-		if p == nil && c != '{' {
+		if p == nil {
+			f.problem = s.flaw
+		}
+		if f.problem == nil && c != '{' {
 			f.problem = &problem{what: "an element of the array is not an object", is: coffer.ErrInvalid}
 		}
 		if !visit(f) {
@@ -231,6 +235,9 @@ type scanner struct {
 	off  int64 // offset of buf[0] in the stream
 	line int64 // 1-based line of buf[pos]
 	err  error // why the reader gives no more; io.EOF at its end
+	// flaw is the first thing wrong with the text of the value under way that leaves its syntax whole: it costs the
+	// document and not its neighbours on the same line.
+	flaw *problem
 }
 
 const chunk = 64 << 10
@@ -524,7 +531,7 @@ func (s *scanner) text() *problem {
 			}
 			r, n := utf8.DecodeRune(s.buf[s.i:])
 			if r == utf8.RuneError && n == 1 {
-				return &problem{at: s.i - s.pos, what: "a string is not valid UTF-8", is: coffer.ErrInvalid}
+				s.flawed("a string is not valid UTF-8")
 			}
 			s.i += n
 		}
@@ -546,7 +553,20 @@ func (s *scanner) escape() *problem {
 		s.i += n
 		return nil
 	}
+	if b := s.buf[s.i:]; len(b) > 2 && b[1] == 'u' {
+		if _, ok := hex4(b[2:]); ok {
+			s.flawed("a string holds a malformed escape: half of a surrogate pair")
+			s.i += len(`\ud800`)
+			return nil
+		}
+	}
 	return s.problem("a string holds a malformed escape")
+}
+
+func (s *scanner) flawed(what string) {
+	if s.flaw == nil {
+		s.flaw = &problem{at: s.i - s.pos, what: what, is: coffer.ErrInvalid}
+	}
 }
 
 // unescape decodes the escape at the beginning of b and returns how many bytes it takes; 0 if it is malformed or not Unicode.

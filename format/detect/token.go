@@ -180,7 +180,7 @@ func wordBefore(b []byte, i int) bool {
 		return class[b[i-1]] != 0
 	}
 	r, _ := utf8.DecodeLastRune(b[:i])
-	return unicode.IsLetter(r) || unicode.IsDigit(r)
+	return wordRune(r)
 }
 
 // wordAt reports whether a letter or digit of any script begins at i.
@@ -192,7 +192,14 @@ func wordAt(b []byte, i int) bool {
 		return class[b[i]] != 0
 	}
 	r, _ := utf8.DecodeRune(b[i:])
-	return unicode.IsLetter(r) || unicode.IsDigit(r)
+	return wordRune(r)
+}
+
+// wordRune reports whether r, which is not ASCII, makes one word with the letters and digits beside it. Letters of scripts that
+// are written without spaces do not: a number stands directly between them.
+func wordRune(r rune) bool {
+	return (unicode.IsLetter(r) || unicode.IsDigit(r)) &&
+		!unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar)
 }
 
 // joined reports whether the one-byte mark between the characters a and b makes them parts of one longer token: the hyphens of a
@@ -207,11 +214,29 @@ func joined(a, mark, b byte) bool {
 	return false
 }
 
+// digitBefore reports whether a digit of any script ends at i > 0.
+func digitBefore(b []byte, i int) bool {
+	if b[i-1] < utf8.RuneSelf {
+		return class[b[i-1]] == isDigit
+	}
+	r, _ := utf8.DecodeLastRune(b[:i])
+	return unicode.IsDigit(r)
+}
+
+// digitBehind reports whether a digit of any script begins at i < len(b).
+func digitBehind(b []byte, i int) bool {
+	if b[i] < utf8.RuneSelf {
+		return class[b[i]] == isDigit
+	}
+	r, _ := utf8.DecodeRune(b[i:])
+	return unicode.IsDigit(r)
+}
+
 // opens reports whether a token may begin at i. A loose boundary may also be a mark inside a longer token, or the border
 // between letters and digits; a run of digits is never cut.
 func opens(b []byte, i int, loose bool) bool {
 	if loose {
-		return i == 0 || class[b[i-1]] == 0 && !wordBefore(b, i) || class[b[i-1]] == isLetter && class[b[i]] == isDigit
+		return i == 0 || class[b[i]] == isDigit && !digitBefore(b, i) || class[b[i-1]] == 0 && !wordBefore(b, i)
 	}
 	return !wordBefore(b, i) && !(i > 1 && joined(b[i-2], b[i-1], b[i]))
 }
@@ -219,7 +244,7 @@ func opens(b []byte, i int, loose bool) bool {
 // closes is opens for the end of a token.
 func closes(b []byte, i int, loose bool) bool {
 	if loose {
-		return i == len(b) || class[b[i]] == 0 && !wordAt(b, i) || class[b[i]] == isLetter && class[b[i-1]] == isDigit
+		return i == len(b) || class[b[i-1]] == isDigit && !digitBehind(b, i) || class[b[i]] == 0 && !wordAt(b, i)
 	}
 	return !wordAt(b, i) && !(i+1 < len(b) && joined(b[i-1], b[i], b[i+1])) && !(i < len(b) && b[i] == '@')
 }

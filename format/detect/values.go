@@ -53,15 +53,15 @@ func (v *Values) Len() int { return len(v.values) }
 
 // Find calls yield for each occurrence of a value in text, in ascending order and without overlap, the longest value first.
 // Value n is the index of the (first equal) value among those given to NewValues.
-// An occurrence stands at token borders: where the value begins or ends with a letter or digit, its neighbour is none.
+// An occurrence stands at token borders: where the value begins or ends with a letter or digit, its neighbour is none, or one of a
+// script that is written without spaces.
 func (v *Values) Find(text []byte, yield func(start, end, n int) bool) {
 	if len(v.values) == 0 {
 		return
 	}
-	inToken := false // the byte before i is a letter or digit
+	inToken := false // the byte before i is an ASCII letter or digit
 	for i := 0; i+MinValue <= len(text); i++ {
-		c := text[i]
-		w := word[c]
+		w := class[text[i]] != 0
 		if w && inToken {
 			continue
 		}
@@ -77,14 +77,14 @@ func (v *Values) Find(text []byte, yield func(start, end, n int) bool) {
 			if end > len(text) || !bytes.Equal(text[i:end], b) {
 				continue
 			}
-			if end < len(text) && word[text[end]] && word[b[len(b)-1]] {
+			if wordBefore(text, i) && wordAt(text, i) || wordBefore(text, end) && wordAt(text, end) {
 				continue
 			}
 			if !yield(i, end, v.input[n]) {
 				return
 			}
 			i = end - 1
-			inToken = word[text[i]]
+			inToken = class[text[i]] != 0
 			break
 		}
 	}
@@ -95,11 +95,3 @@ func firstBytes(b []byte) uint64 {
 }
 
 func hash16(k uint64) uint64 { return k * 0x9E3779B97F4A7C15 >> 48 }
-
-// word tells letters and digits; every byte outside ASCII counts as a letter.
-var word = func() (t [256]bool) {
-	for c := range t {
-		t[c] = '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c >= 0x80
-	}
-	return t
-}()

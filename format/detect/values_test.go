@@ -3,14 +3,23 @@ package detect_test
 import (
 	"bytes"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 
 	"coffer/format/detect"
 
 	"pgregory.net/rapid"
 )
 
-func wordByte(c byte) bool {
-	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c >= 0x80
+// oneWord reports whether the characters before and behind offset i are both letters or digits, of scripts that put spaces
+// between words.
+func oneWord(text []byte, i int) bool {
+	word := func(r rune) bool {
+		return r != utf8.RuneError && (unicode.IsLetter(r) || unicode.IsDigit(r)) && !unicode.Is(unicode.Han, r)
+	}
+	a, _ := utf8.DecodeLastRune(text[:i])
+	b, _ := utf8.DecodeRune(text[i:])
+	return word(a) && word(b)
 }
 
 // naive finds what Values.Find promises by trying every value at every offset.
@@ -21,10 +30,7 @@ func naive(values [][]byte, text []byte) (out [][2]int) {
 			if len(b) < detect.MinValue || bytes.Count(b, b[:1]) == len(b) || !bytes.HasPrefix(text[i:], b) {
 				continue
 			}
-			if i > 0 && wordByte(text[i-1]) && wordByte(b[0]) {
-				continue
-			}
-			if e := i + len(b); e < len(text) && wordByte(text[e]) && wordByte(b[len(b)-1]) {
+			if oneWord(text, i) || oneWord(text, i+len(b)) {
 				continue
 			}
 			best = max(best, len(b))
@@ -38,7 +44,7 @@ func naive(values [][]byte, text []byte) (out [][2]int) {
 }
 
 func TestValuesAgainstNaiveSearch(t *testing.T) {
-	alphabet := rapid.SampledFrom([]byte("0123-a .,é"))
+	alphabet := rapid.SampledFrom([]byte("0123-a .,é号”"))
 	rapid.Check(t, func(t *rapid.T) {
 		values := rapid.SliceOfN(rapid.SliceOfN(alphabet, 1, 9), 0, 5).Draw(t, "values")
 		var text []byte
