@@ -25,6 +25,7 @@ import (
 	"coffer/envelope/keyfile"
 	"coffer/format/detect"
 	"coffer/internal/durable"
+	"coffer/job"
 	"coffer/object"
 	"coffer/object/dir"
 	"coffer/pipeline"
@@ -69,6 +70,7 @@ type App struct {
 	Vault     *vault.Vault
 	Pipeline  *pipeline.Pipeline
 	Remedy    *remedy.Remedy
+	Jobs      *job.Jobs
 	Now       func() time.Time
 
 	logDir  string
@@ -443,9 +445,11 @@ func (a *App) build() error {
 		Objects: a.Objects, DB: a.DB, Records: a.Records, Vault: a.Vault, Guard: a.Guard, Detectors: a.Detectors,
 		Allow: a.allow, MAC: a.MAC, Now: a.Now,
 	}
+	worker := "p" + store.NewVersion()
+	a.Jobs = &job.Jobs{DB: a.DB, Guard: a.Guard, Now: a.Now, Worker: worker}
 	a.Remedy = &remedy.Remedy{
 		Objects: a.Objects, Originals: a.Originals, DB: a.DB, Records: a.Records, Vault: a.Vault, Guard: a.Guard,
-		Detectors: a.Detectors, Allow: a.allow, MAC: a.MAC, Now: a.Now, Worker: "p" + store.NewVersion(), Grace: grace,
+		Detectors: a.Detectors, Allow: a.allow, MAC: a.MAC, Now: a.Now, Worker: worker, Grace: grace,
 	}
 	return nil
 }

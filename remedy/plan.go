@@ -740,5 +740,6 @@ func (m *Remedy) Read(ctx context.Context, ask access.Ask, id string) (*Plan, er
 	}
 	e := permit.Entry(audit.Done)
 	e.Plan = id
-	return p, m.Guard.Log.Later(ctx, e)
+	_, err = m.Guard.Log.Append(ctx, e)
+	return p, err
 }

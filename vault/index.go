@@ -88,9 +88,26 @@ func (v *Vault) indexOp(finding string, val Value) store.Op {
 	}}
 }
 
-// Index turns the equality index of types on and enters every sealed value of theirs, or turns it off and removes it. Progress,
-// if not nil, is called after each finding. It can be repeated after a failure.
-func (v *Vault) Index(ctx context.Context, ask access.Ask, types []coffer.DataType, on bool, progress func(findings, values int)) error {
+// Index turns the equality index of types on and enters every sealed value of theirs, or turns it off and removes it. It can be
+// repeated after a failure. [Vault.TurnIndex] and [Vault.IndexFinding] are its two halves, for work that is done piece by piece.
+func (v *Vault) Index(ctx context.Context, ask access.Ask, types []coffer.DataType, on bool) error {
+	if err := v.TurnIndex(ctx, ask, types, on); err != nil || !on {
+		return err
+	}
+	for s, err := range v.Records.All(ctx) {
+		if err != nil {
+			return err
+		}
+		if _, err := v.IndexFinding(ctx, ask, s.ID, types); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TurnIndex turns the equality index of types on, so that findings which come in from now on enter their values, or turns it
+// off and removes it. What is older enters by [Vault.IndexFinding].
+func (v *Vault) TurnIndex(ctx context.Context, ask access.Ask, types []coffer.DataType, on bool) error {
 	permit, err := v.check(ctx, ask, access.AdminIndex, access.Resource{Kind: access.System})
 	if err != nil {
 		return err
@@ -120,7 +137,6 @@ func (v *Vault) Index(ctx context.Context, ask access.Ask, types []coffer.DataTy
 	}
 	entry := permit.Entry(audit.Done)
 	entry.Detail = map[string]string{"index": state, "types": join(types)}
-	// From here on new findings enter their values themselves; what is older follows.
 	_, err = v.Guard.Log.Apply(ctx, entry, store.Op{Verb: store.Put, Expect: version,
 		Item: store.Item{Key: indexConfig, Value: value, Version: store.NewVersion()}})
 	if err != nil {
@@ -129,31 +145,30 @@ func (v *Vault) Index(ctx context.Context, ask access.Ask, types []coffer.DataTy
 	if !on {
 		return v.unindex(ctx, types)
 	}
-	findings, values := 0, 0
-	for s, err := range v.Records.All(ctx) {
-		if err != nil {
-			return err
-		}
-		n, err := v.indexFinding(ctx, permit, s, types)
-		if err != nil {
-			return fmt.Errorf("index finding %s: %w", s.ID, err)
-		}
-		findings++
-		values += n
-		if progress != nil {
-			progress(findings, values)
-		}
-	}
 	return nil
 }
 
-func (v *Vault) indexFinding(ctx context.Context, permit *audit.Permit, s triage.Summary, types []coffer.DataType) (int, error) {
-	if s.Sealed == 0 || !slices.ContainsFunc(s.Types, func(t coffer.DataType) bool { return slices.Contains(types, t) }) {
-		return 0, nil
-	}
-	rec, err := v.Records.Get(ctx, s.ID)
+// IndexFinding enters the sealed values of these types of a finding into the index and returns how many. It can be repeated.
+func (v *Vault) IndexFinding(ctx context.Context, ask access.Ask, id string, types []coffer.DataType) (int, error) {
+	permit, err := v.check(ctx, ask, access.AdminIndex, access.Resource{Kind: access.System})
 	if err != nil {
 		return 0, err
+	}
+	rec, err := v.Records.Get(ctx, id)
+	if err != nil {
+		return 0, err
+	}
+	n, err := v.indexFinding(ctx, permit, rec, types)
+	if err != nil {
+		return 0, fmt.Errorf("index finding %s: %w", id, err)
+	}
+	return n, nil
+}
+
+func (v *Vault) indexFinding(ctx context.Context, permit *audit.Permit, rec *triage.Record, types []coffer.DataType) (int, error) {
+	s := rec.Summary()
+	if s.Sealed == 0 || !slices.ContainsFunc(s.Types, func(t coffer.DataType) bool { return slices.Contains(types, t) }) {
+		return 0, nil
 	}
 	lines, err := v.Records.Lines(ctx, s.ID)
 	if err != nil {

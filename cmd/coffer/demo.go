@@ -88,7 +88,7 @@ func (c *demoCmd) Run(e *env) error {
 		}
 	}
 	types := []coffer.DataType{coffer.BankAccountNumber, coffer.CardNumber}
-	if err := a.Vault.Index(e.ctx, e.ask(), types, true, nil); err != nil {
+	if err := a.Vault.Index(e.ctx, e.ask(), types, true); err != nil {
 		return err
 	}
 	if e.JSON {

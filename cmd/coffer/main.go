@@ -55,6 +55,8 @@ type cli struct {
 	Object     objectCmd     `cmd:"" help:"Show objects with their tags, versions and findings."`
 	Audit      auditCmd      `cmd:"" help:"Read, verify and export the log."`
 	Check      checkCmd      `cmd:"" help:"Check every invariant of store, log and objects."`
+	Job        jobCmd        `cmd:"" help:"List and cancel long work."`
+	Key        keyCmd        `cmd:"" help:"List and rotate the wrapping keys."`
 	Policy     policyCmd     `cmd:"" help:"Check, test and explain the policies."`
 	Config     configCmd     `cmd:"" help:"Show and check the configuration."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`

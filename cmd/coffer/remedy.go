@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -29,9 +31,10 @@ type remedyCmd struct {
 type remedyPlanCmd struct {
 	ID           []string      `arg:"" optional:"" help:"Finding ids; one plan is made for each object."`
 	Filter       []string      `help:"Instead of ids: all findings that match, as in finding list." placeholder:"TERM" sep:"none"`
-	Action       remedy.Action `required:"" enum:"redact,mask,tokenise,quarantine,delete" help:"redact, mask, tokenise, quarantine or delete."`
+	Action       remedy.Action `enum:"redact,mask,tokenise,quarantine,delete," default:"" help:"redact, mask, tokenise, quarantine or delete." placeholder:"ACTION"`
 	Include      []string      `help:"Take these too: rejected, region, possible." enum:"rejected,region,possible" placeholder:"WHAT"`
 	OnlyReported bool          `help:"Touch nothing beyond the places that Macie reported."`
+	resuming
 }
 
 // planJSON is the contract of `coffer remedy plan --json`.
@@ -70,8 +73,13 @@ func (c *remedyPlanCmd) Run(e *env) error {
 	if err != nil {
 		return usage("%v", err)
 	}
-	if (len(c.ID) == 0) == (len(c.Filter) == 0) {
+	switch {
+	case c.Resume != "" && (len(c.ID) > 0 || len(c.Filter) > 0 || c.Action != ""):
+		return usage("--resume takes findings and action from the job")
+	case c.Resume == "" && (len(c.ID) == 0) == (len(c.Filter) == 0):
 		return usage("give finding ids, or --filter")
+	case c.Resume == "" && c.Action == "":
+		return usage("give --action redact, mask, tokenise, quarantine or delete")
 	}
 	a, err := e.open()
 	if err != nil {
@@ -92,38 +100,57 @@ func (c *remedyPlanCmd) Run(e *env) error {
 			return fmt.Errorf("no open finding with sealed values matches the filter: %w", coffer.ErrNotFound)
 		}
 	}
-	groups, err := a.Remedy.Groups(e.ctx, ids...)
+	if c.Resume == "" {
+		groups, err := a.Remedy.Groups(e.ctx, ids...)
+		if err != nil {
+			return err
+		}
+		if len(groups) == 1 {
+			return e.plan(e.ctx, groups[0], c.options(c.Action, c.Include, c.OnlyReported))
+		}
+		ids = ids[:0:0]
+		for _, g := range groups {
+			ids = append(ids, g.Records[0].Finding.ID)
+		}
+	}
+	j, err := e.begin(c.Resume, "remedy.plan", func() (map[string]string, []string, error) {
+		return map[string]string{
+			"action": string(c.Action), "include": strings.Join(c.Include, " "), "onlyReported": strconv.FormatBool(c.OnlyReported),
+		}, ids, nil
+	})
 	if err != nil {
 		return err
 	}
-	opt := remedy.Options{Action: c.Action, OnlyReported: c.OnlyReported, Include: remedy.Include{
-		Rejected: slices.Contains(c.Include, "rejected"), Region: slices.Contains(c.Include, "region"), Possible: slices.Contains(c.Include, "possible"),
-	}}
-	p := e.out.progress("plan")
-	failed := false
-	for i, g := range groups {
-		p.at(i, len(groups))
-		plan, err := a.Remedy.Plan(e.ctx, e.ask(), g, opt)
+	opt := c.options(remedy.Action(j.Params["action"]), strings.Fields(j.Params["include"]), j.Params["onlyReported"] == "true")
+	return e.work(j, "plan", "coffer remedy plan", func(ctx context.Context, id string) (string, error) {
+		groups, err := a.Remedy.Groups(ctx, id)
 		if err != nil {
-			err = fmt.Errorf("s3://%s/%s: %w", g.Object.Bucket, g.Object.Key, err)
-			if len(groups) == 1 || errors.Is(err, coffer.ErrUnavailable) || e.ctx.Err() != nil {
-				return err
-			}
-			p.end()
-			e.fail(err, code(err))
-			failed = true
-			continue
+			return "", e.itemFailed(id, err)
 		}
-		p.end()
-		if err := e.showPlan(plan); err != nil {
-			return err
-		}
+		return "planned", e.itemFailed(id, e.plan(ctx, groups[0], opt))
+	})
+}
+
+func (remedyPlanCmd) options(action remedy.Action, include []string, only bool) remedy.Options {
+	return remedy.Options{Action: action, OnlyReported: only, Include: remedy.Include{
+		Rejected: slices.Contains(include, "rejected"), Region: slices.Contains(include, "region"), Possible: slices.Contains(include, "possible"),
+	}}
+}
+
+func (e *env) plan(ctx context.Context, g remedy.Group, opt remedy.Options) error {
+	plan, err := e.app.Remedy.Plan(ctx, e.ask(), g, opt)
+	if err != nil {
+		return fmt.Errorf("s3://%s/%s: %w", g.Object.Bucket, g.Object.Key, err)
 	}
-	p.end()
-	if failed {
-		return &quietError{}
+	return e.showPlan(plan)
+}
+
+// itemFailed says what went wrong with one item of several after which the others follow, and returns err.
+func (e *env) itemFailed(id string, err error) error {
+	if err != nil && (coffer.Permanent(err) || errors.Is(err, coffer.ErrConflict)) {
+		e.fail(fmt.Errorf("%s: %w", id, err), code(err))
 	}
-	return nil
+	return err
 }
 
 // showPlan prints a plan with its masked diff.
@@ -237,6 +264,7 @@ type remedyApplyCmd struct {
 	All              bool     `help:"Instead of ids: every plan that is planned or approved, and those that were interrupted."`
 	Origin           string   `help:"For the closing of the findings: where the data came from." placeholder:"TEXT"`
 	CorrectiveAction string   `help:"For the closing of the findings: what was done so that it does not come again." placeholder:"TEXT"`
+	resuming
 }
 
 // Help is the long help of the command.
@@ -258,7 +286,10 @@ type applyJSON struct {
 }
 
 func (c *remedyApplyCmd) Run(e *env) error {
-	if (len(c.Plan) == 0) == !c.All {
+	switch {
+	case c.Resume != "" && (len(c.Plan) > 0 || c.All):
+		return usage("--resume takes the plans from the job")
+	case c.Resume == "" && (len(c.Plan) == 0) == !c.All:
 		return usage("give plan ids, or --all")
 	}
 	a, err := e.open()
@@ -276,23 +307,35 @@ func (c *remedyApplyCmd) Run(e *env) error {
 			}
 		}
 	}
-	bar := e.out.progress("apply")
+	closing := remedy.Closing{Origin: a.Scrub(c.Origin), CorrectiveAction: a.Scrub(c.CorrectiveAction)}
 	failed := false
-	for i, id := range ids {
-		bar.at(i, len(ids))
-		p, err := a.Remedy.Apply(e.ctx, e.ask(), id, remedy.Closing{Origin: a.Scrub(c.Origin), CorrectiveAction: a.Scrub(c.CorrectiveAction)})
+	apply := func(ctx context.Context, id string) (string, error) {
+		p, err := a.Remedy.Apply(ctx, e.ask(), id, closing)
 		if err != nil {
-			bar.end()
-			if len(ids) == 1 || errors.Is(err, coffer.ErrUnavailable) || e.ctx.Err() != nil {
+			return "", err
+		}
+		failed = failed || p.State != remedy.Applied
+		return string(p.State), e.showApplied(p)
+	}
+	if c.Resume == "" && len(ids) < 2 {
+		for _, id := range ids {
+			if _, err := apply(e.ctx, id); err != nil {
 				return err
 			}
-			e.fail(fmt.Errorf("%s: %w", id, err), code(err))
-			failed = true
-			continue
 		}
-		bar.end()
-		failed = failed || p.State != remedy.Applied
-		if err := e.showApplied(p); err != nil {
+	} else {
+		j, err := e.begin(c.Resume, "remedy.apply", func() (map[string]string, []string, error) {
+			return map[string]string{"origin": closing.Origin, "correctiveAction": closing.CorrectiveAction}, ids, nil
+		})
+		if err != nil {
+			return err
+		}
+		closing = remedy.Closing{Origin: j.Params["origin"], CorrectiveAction: j.Params["correctiveAction"]}
+		err = e.work(j, "apply", "coffer remedy apply", func(ctx context.Context, id string) (string, error) {
+			state, err := apply(ctx, id)
+			return state, e.itemFailed(id, err)
+		})
+		if err != nil {
 			return err
 		}
 	}
@@ -360,15 +403,30 @@ func (c *remedyUndoCmd) Run(e *env) error {
 }
 
 type remedyPurgeCmd struct {
-	Plan   string `arg:"" help:"Plan id."`
-	Values bool   `help:"Destroy the sealed values of the covered findings too."`
-	Yes    bool   `short:"y" help:"Do not ask."`
+	Plan    string `arg:"" optional:"" help:"Plan id."`
+	Expired bool   `help:"Instead of an id: every plan whose grace period is over."`
+	Values  bool   `help:"Destroy the sealed values of the covered findings too."`
+	Yes     bool   `short:"y" help:"Do not ask."`
 }
 
 func (c *remedyPurgeCmd) Run(e *env) error {
+	if (c.Plan == "") == !c.Expired || c.Expired && c.Values {
+		return usage("give a plan id, or --expired alone")
+	}
 	a, err := e.open()
 	if err != nil {
 		return err
+	}
+	if c.Expired {
+		n, err := a.Remedy.EndGrace(e.ctx, e.ask())
+		if err != nil {
+			return err
+		}
+		if e.JSON {
+			return e.out.element(map[string]int{"purged": n})
+		}
+		e.out.say("%s past the grace period purged.", plural(n, "plan"))
+		return nil
 	}
 	what := "the kept original of " + c.Plan
 	if c.Values {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -166,26 +167,31 @@ func (e *env) secret(prompt string) ([]byte, error) {
 type valueIndexCmd struct {
 	Types []string `arg:"" optional:"" name:"type" help:"Types to index; none lists those that are."`
 	Off   bool     `help:"Turn the index of the types off and remove it."`
+	resuming
 }
 
 func (c *valueIndexCmd) Run(e *env) error {
+	if c.Resume != "" && (len(c.Types) > 0 || c.Off) {
+		return usage("--resume takes the types from the job")
+	}
 	a, err := e.open()
 	if err != nil {
 		return err
 	}
-	if len(c.Types) > 0 {
-		var types []coffer.DataType
-		for _, t := range c.Types {
-			types = append(types, coffer.DataType(t))
+	var types []coffer.DataType
+	for _, t := range c.Types {
+		types = append(types, coffer.DataType(t))
+	}
+	if c.Off && len(types) > 0 {
+		if err := a.Vault.TurnIndex(e.ctx, e.ask(), types, false); err != nil {
+			return err
 		}
-		p := e.out.progress("index findings")
-		err := a.Vault.Index(e.ctx, e.ask(), types, !c.Off, func(findings, _ int) { p.at(findings, 0) })
-		p.end()
-		if err != nil {
+	} else if c.Resume != "" || len(types) > 0 {
+		if err := c.index(e, types); err != nil {
 			return err
 		}
 	}
-	types, err := a.Vault.Indexed(e.ctx)
+	types, err = a.Vault.Indexed(e.ctx)
 	if err != nil {
 		return err
 	}
@@ -202,4 +208,35 @@ func (c *valueIndexCmd) Run(e *env) error {
 		e.out.say("No type is indexed. Turn one on with `coffer value index TYPE`.")
 	}
 	return nil
+}
+
+// index turns the index of types on and enters the values of all findings, as a job.
+func (c *valueIndexCmd) index(e *env, types []coffer.DataType) error {
+	j, err := e.begin(c.Resume, "value.index", func() (map[string]string, []string, error) {
+		if err := e.app.Vault.TurnIndex(e.ctx, e.ask(), types, true); err != nil {
+			return nil, nil, err
+		}
+		var ids []string
+		for s, err := range e.app.Records.All(e.ctx) {
+			if err != nil {
+				return nil, nil, err
+			}
+			ids = append(ids, s.ID)
+		}
+		return map[string]string{"types": strings.Join(c.Types, " ")}, ids, nil
+	})
+	if err != nil {
+		return err
+	}
+	types = nil
+	for _, t := range strings.Fields(j.Params["types"]) {
+		types = append(types, coffer.DataType(t))
+	}
+	return e.work(j, "index findings", "coffer value index", func(ctx context.Context, id string) (string, error) {
+		n, err := e.app.Vault.IndexFinding(ctx, e.ask(), id, types)
+		if errors.Is(err, coffer.ErrNotFound) {
+			err = nil // its values were destroyed
+		}
+		return plural(n, "value"), err
+	})
 }
