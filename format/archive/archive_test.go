@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"coffer"
 	"coffer/format"
 	"coffer/format/archive"
@@ -514,6 +516,69 @@ func TestUntouched(t *testing.T) {
 			if b := must(io.ReadAll(must(f.Open()))); bytes.Contains(b, []byte(value)) {
 				t.Error("value still there")
 			}
+		}
+	})
+}
+
+// TestStreams edits at random in a gzip file of many small streams: the contents are as asked, edits may cross streams, and
+// every stream that no edit touches is there as it was.
+func TestStreams(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var doc, body []byte
+		var streams [][]byte
+		var ends []int
+		for range rapid.IntRange(1, 12).Draw(t, "streams") {
+			part := []byte(rapid.StringMatching(`[a-d]{0,30}`).Draw(t, "part"))
+			s := gz(part)
+			streams, doc, body = append(streams, s), append(doc, s...), append(body, part...)
+			ends = append(ends, len(body))
+		}
+		var edits []format.Edit
+		var want []byte
+		pos := 0
+		for range rapid.IntRange(0, 4).Draw(t, "edits") {
+			start := rapid.IntRange(pos, len(body)).Draw(t, "start")
+			end := rapid.IntRange(start, min(len(body), start+70)).Draw(t, "end")
+			if start == end && start == pos && len(edits) > 0 {
+				continue
+			}
+			text := []byte(rapid.StringMatching(`[x-z]{0,9}`).Draw(t, "new"))
+			edits = append(edits, format.Edit{Start: start, End: end, New: text})
+			want = append(append(want, body[pos:start]...), text...)
+			pos = end
+		}
+		want = append(want, body[pos:]...)
+		out, err := walk(archive.Gzip{Choose: choose}, doc, rapid.Bool().Draw(t, "at"), func(*format.Region) ([]format.Edit, error) { return edits, nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(body) == 0 {
+			edits, want = nil, nil // a text without bytes has no region
+		}
+		r, err := gzip.NewReader(bytes.NewReader(out))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(r)
+		if err != nil || !bytes.Equal(got, want) {
+			t.Fatalf("%d bytes instead of %d: %v", len(got), len(want), err)
+		}
+		rest := out
+		begin := 0
+		for i, s := range streams {
+			touched := false
+			for _, e := range edits {
+				touched = touched || e.Start <= ends[i] && e.End >= begin
+			}
+			begin = ends[i]
+			if touched {
+				continue
+			}
+			at := bytes.Index(rest, s)
+			if at < 0 {
+				t.Fatalf("stream %d of %d is not there as it was", i, len(streams))
+			}
+			rest = rest[at+len(s):]
 		}
 	})
 }
