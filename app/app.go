@@ -192,6 +192,9 @@ func makeHome(home string) error {
 		}
 		for _, e := range entries {
 			if n := e.Name(); n != "config.yaml" && n != "objects" && n != "policies" && n != "format" && !strings.HasPrefix(n, ".") {
+				if _, err := os.Stat(mark); err == nil {
+					return makeHome(home) // another process was quicker; the mark stands before anything else
+				}
 				return fmt.Errorf("the folder holds other things (%q); choose an empty one: %w", n, coffer.ErrInvalid)
 			}
 		}
