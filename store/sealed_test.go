@@ -124,6 +124,33 @@ func TestSealedGoesOn(t *testing.T) {
 	}
 }
 
+// TestSealedLimits: the limits above the decorator are those of the contract, to the byte; the room below is not for callers.
+func TestSealedLimits(t *testing.T) {
+	db := store.Sealed(new(mem.DB), testKey)
+	for _, n := range []int{store.MaxValue, store.MaxValue + 1} {
+		it := store.Item{Key: store.Key{Part: "p", Sort: fmt.Sprint(n)}, Version: "1", Value: make([]byte, n)}
+		err := db.Apply(t.Context(), store.Op{Verb: store.Put, Item: it})
+		if ok := n <= store.MaxValue; ok != (err == nil) || !ok && !errors.Is(err, coffer.ErrInvalid) {
+			t.Errorf("value of %d bytes: %v", n, err)
+		}
+	}
+	for _, total := range []int{store.MaxApplyBytes, store.MaxApplyBytes + 1} {
+		var ops []store.Op
+		const n = 20 // less than MaxOps, whose room below would hide what is too much above
+		for i := range n {
+			it := store.Item{Key: store.Key{Part: "q", Sort: fmt.Sprintf("%02d", i)}, Version: "1", Value: make([]byte, total/n-3)}
+			if i == 0 {
+				it.Value = append(it.Value, make([]byte, total%n)...)
+			}
+			ops = append(ops, store.Op{Verb: store.Put, Item: it, Expect: store.Any})
+		}
+		err := db.Apply(t.Context(), ops...)
+		if ok := total <= store.MaxApplyBytes; ok != (err == nil) || !ok && !errors.Is(err, coffer.ErrInvalid) {
+			t.Errorf("apply of %d bytes: %v", total, err)
+		}
+	}
+}
+
 // TestSealedVectors opens the values of the golden vectors, which a script made from docs/format-seal.md.
 func TestSealedVectors(t *testing.T) {
 	b, err := os.ReadFile("../envelope/testdata/vectors.json")

@@ -119,6 +119,12 @@ func open(path string) (_ *DB, err error) {
 	if path, err = filepath.Abs(path); err != nil {
 		return nil, err
 	}
+	opening.Lock()
+	defer opening.Unlock()
+	// Ask for locks that belong to an open file. With POSIX locks, which belong to the process, anybody here who reads and
+	// closes the file (to back it up, say) would take away the locks of every DB on it. Where there are no such locks
+	// (outside Linux), that danger remains.
+	_, _ = driver.OFDLocking(true)
 	if err := secure(path); err != nil {
 		return nil, err
 	}
@@ -174,8 +180,11 @@ func open(path string) (_ *DB, err error) {
 	return db, nil
 }
 
-// secure makes the file if there is none, and sees to its mode. It opens the file only when it has just made it: closing a
-// descriptor of a file drops all POSIX locks that the process holds on it, also those of another DB.
+// opening is held while a file is made and opened, because of what secure closes.
+var opening sync.Mutex
+
+// secure makes the file if there is none, and sees to its mode. It opens the file only when it has just made it, and so before
+// any DB of this process has: closing a descriptor of a file drops all POSIX locks that the process holds on it.
 func secure(path string) error {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	switch {
