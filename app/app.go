@@ -75,6 +75,7 @@ type App struct {
 
 	logDir  string
 	keyPath string
+	tables  []*sqlite.DB // data and key table of a home in a folder
 	pass    []byte
 	opener  *envelope.Opener
 	macs    sync.Map // label -> *envelope.MAC
@@ -269,6 +270,7 @@ func (a *App) adapters(opt Options) (ad Adapters, err error) {
 			return ad, err
 		}
 		*f.to = db
+		a.tables = append(a.tables, db)
 		a.closers = append(a.closers, db.Close)
 	}
 	ring, err := a.ring(opt)

@@ -149,6 +149,11 @@ func (m *Remedy) look(ctx context.Context, p *Plan, c *Certificate) error {
 		if c.Residual, err = m.residual(ctx, p.Object, clean, p.Object.VersionID); err != nil {
 			return err
 		}
+		backups, err := m.keyBackups(ctx, p)
+		if err != nil {
+			return err
+		}
+		c.Residual = append(c.Residual, backups...)
 		switch {
 		case !ours:
 			c.Clean = "unknown: the object was changed by somebody else since the fix"

@@ -243,6 +243,11 @@ func (m *Remedy) purge(ctx context.Context, permit *audit.Permit, p *Plan, l *jo
 	if p.Residual, err = m.residual(ctx, p.Object, clean, p.Object.VersionID); err != nil {
 		return err
 	}
+	backups, err := m.keyBackups(ctx, p)
+	if err != nil {
+		return err
+	}
+	p.Residual = append(p.Residual, backups...)
 	p.Clean = "current"
 	if len(p.Residual) == 0 {
 		p.Clean = "all"

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"os"
 	"time"
 
 	"coffer/check"
@@ -18,10 +17,7 @@ func (c *checkCmd) Run(e *env) error {
 		return err
 	}
 	p := e.out.progress("check")
-	r, err := check.Run(e.ctx, check.Parts{
-		DB: a.DB, Headers: a.Headers, Objects: a.Objects, Originals: a.Originals, Records: a.Records, Vault: a.Vault,
-		Pipeline: a.Pipeline, Remedy: a.Remedy, Guard: a.Guard, Detectors: a.Detectors, LogDir: os.DirFS(a.LogDir()), Now: a.Now,
-	}, e.ask(), check.Options{Quick: c.Quick, Repair: c.Repair, Age: time.Hour, Progress: func(_ string, n int) { p.at(n, 0) }})
+	r, err := check.Run(e.ctx, a.CheckParts(), e.ask(), check.Options{Quick: c.Quick, Repair: c.Repair, Age: time.Hour, Progress: func(_ string, n int) { p.at(n, 0) }})
 	p.end()
 	if err != nil {
 		return err

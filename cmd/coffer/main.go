@@ -57,6 +57,8 @@ type cli struct {
 	Check      checkCmd      `cmd:"" help:"Check every invariant of store, log and objects."`
 	Job        jobCmd        `cmd:"" help:"List and cancel long work."`
 	Key        keyCmd        `cmd:"" help:"List and rotate the wrapping keys."`
+	Backup     backupCmd     `cmd:"" help:"Write a consistent copy of the home, without objects and by default without keys."`
+	Restore    restoreCmd    `cmd:"" help:"Make a new home from a backup."`
 	Policy     policyCmd     `cmd:"" help:"Check, test and explain the policies."`
 	Config     configCmd     `cmd:"" help:"Show and check the configuration."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
