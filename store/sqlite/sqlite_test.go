@@ -232,8 +232,8 @@ func TestFull(t *testing.T) {
 func TestScrub(t *testing.T) {
 	const secret, public = "SECRET-MARKER.", "public-marker."
 	stale := 0 // what secure_delete leaves in the file
-	for seed := range uint64(4) {
-		for _, most := range []int{20, 60, 600} { // in markers: several values in a page, and values with overflow pages
+	for seed := range uint64(2) {
+		for _, most := range []int{40, 600} { // in markers: several values in a page, and values with overflow pages
 			path := temp(t)
 			db := open(t, path)
 			found := func(marker string) (n int) {
@@ -295,6 +295,7 @@ func TestScrub(t *testing.T) {
 			}
 		}
 	}
+	t.Logf("%d stale copies before", stale)
 	if stale == 0 {
 		t.Error("no stale copies before: the test shows less than it could")
 	}
