@@ -11,6 +11,7 @@ import (
 	"path"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"coffer"
@@ -264,13 +265,19 @@ func (m *Remedy) checkSealed(ctx context.Context, permit *audit.Permit, p *Plan)
 		if err != nil {
 			return nil, err
 		}
+		rewritten := strings.Trim(rec.Finding.Object.ETag, `"`) != p.Object.ETag && m.wrote(ctx, p.ObjectID, p.Object.ETag)
+		if rewritten && !planted.On(planted.SkipCheckSealed) {
+			if err := m.stillStanding(ctx, permit, rec, lines, found); err != nil {
+				return nil, err
+			}
+		}
 		sets := map[vault.Set][]vault.Value{}
 		for i, l := range lines {
 			f := found[i]
 			if l.Verdict != triage.FalsePositive {
 				subjects = append(subjects, subject{id, f})
 			}
-			if !l.Sealed || l.Same != nil {
+			if !l.Sealed || l.Same != nil || rewritten {
 				continue
 			}
 			set := vault.Set{ID: id, Generation: rec.Generation}
@@ -291,6 +298,26 @@ func (m *Remedy) checkSealed(ctx context.Context, permit *audit.Permit, p *Plan)
 		}
 	}
 	return subjects, nil
+}
+
+// stillStanding is the check for a version that an earlier fix of Coffer wrote: the sealed values are those of the version that
+// Macie saw. They must open, and what stands at a place counts only if it is the sealed value.
+func (m *Remedy) stillStanding(ctx context.Context, permit *audit.Permit, rec *triage.Record, lines []triage.Line, found []format.Found) error {
+	opened, err := m.Vault.OpenAll(ctx, permit, rec, lines)
+	if err != nil {
+		return fmt.Errorf("finding %s: the sealed values cannot be opened, so the object is left alone: %w", rec.Finding.ID, err)
+	}
+	sealed := map[int]coffer.Plaintext{}
+	for _, r := range opened {
+		sealed[r.N] = r.Plain
+		defer r.Plain.Wipe()
+	}
+	for i, l := range lines {
+		if plain, ok := sealed[l.N]; l.Sealed && !(ok && bytes.Equal(plain.Expose(), found[i].Value().Expose())) {
+			found[i] = format.Found{Occurrence: l.Occurrence, Outcome: coffer.OutcomeMissing}
+		}
+	}
+	return nil
 }
 
 func occurrences(lines []triage.Line) []coffer.Occurrence {
@@ -676,7 +703,7 @@ func (m *Remedy) still(ctx context.Context, p *Plan, staged object.Staged, subje
 
 // finish records what was written, verifies it once more where it stands, and settles the findings.
 func (m *Remedy) finish(ctx context.Context, permit *audit.Permit, p *Plan, l *job.Lease, closing Closing, now object.Info) error {
-	p.Finished = m.Now().UTC()
+	p.Finished, p.Epoch = m.Now().UTC(), l.Epoch
 	p.Until = p.Finished.Add(m.Grace)
 	if p.Action == Quarantine {
 		p.Until = time.Time{} // kept until it is released or purged

@@ -147,12 +147,14 @@ type Plan struct {
 	SweepValues string    `json:"sweepValues,omitempty"` // generation of the values found by the sweep
 	Result      *Outcome  `json:"result,omitempty"`      // recorded before the write; see State
 	Finished    time.Time `json:"finished,omitzero"`
-	Verified    bool      `json:"verified,omitempty"`
-	Clean       string    `json:"clean,omitempty"` // current or all
-	Until       time.Time `json:"undoUntil,omitzero"`
-	Ended       time.Time `json:"ended,omitzero"`        // undone or purged
-	KeyGone     time.Time `json:"keyDestroyed,omitzero"` // from then on no copy of the kept original can be opened
-	ValuesGone  bool      `json:"valuesDestroyed,omitempty"`
+	// Epoch of the object's lease under which the plan was applied: it orders the fixes of an object.
+	Epoch      int64     `json:"epoch,omitempty"`
+	Verified   bool      `json:"verified,omitempty"`
+	Clean      string    `json:"clean,omitempty"` // current or all
+	Until      time.Time `json:"undoUntil,omitzero"`
+	Ended      time.Time `json:"ended,omitzero"`        // undone or purged
+	KeyGone    time.Time `json:"keyDestroyed,omitzero"` // from then on no copy of the kept original can be opened
+	ValuesGone bool      `json:"valuesDestroyed,omitempty"`
 
 	version string
 	intent  audit.Ref // of the act that is under way

@@ -58,7 +58,7 @@ func (m *Remedy) later(ctx context.Context, p *Plan) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if other.ID != p.ID && (other.State == Applied || other.State == Purged) && other.Finished.After(p.Finished) {
+		if other.ID != p.ID && (other.State == Applied || other.State == Purged) && other.Epoch > p.Epoch {
 			later = other.ID
 		}
 	}
