@@ -178,6 +178,12 @@ func (p *Policy) Roles() []string { return slices.Clone(p.roles) }
 // Advice returns what a forbid advises those whom it denies; "" for others and for unknown ids.
 func (p *Policy) Advice(id string) string { return p.advice[id] }
 
+// Forbids reports whether the policy with this id is a forbid.
+func (p *Policy) Forbids(id string) bool {
+	_, ok := p.advice[id]
+	return ok
+}
+
 // WhoMay returns those of the policies' roles with which somebody else, signed in as a person, would be allowed the same
 // under the same circumstances: whom to ask after a denial. The names of roles are no secret; who holds them is not known here.
 func (p *Policy) WhoMay(r Request) []string {

@@ -57,6 +57,7 @@ type cli struct {
 	Check      checkCmd      `cmd:"" help:"Check every invariant of store, log and objects."`
 	Job        jobCmd        `cmd:"" help:"List and cancel long work."`
 	Key        keyCmd        `cmd:"" help:"List and rotate the wrapping keys."`
+	Doctor     doctorCmd     `cmd:"" help:"Look at the installation and say what is wrong and what helps."`
 	Backup     backupCmd     `cmd:"" help:"Write a consistent copy of the home, without objects and by default without keys."`
 	Restore    restoreCmd    `cmd:"" help:"Make a new home from a backup."`
 	Policy     policyCmd     `cmd:"" help:"Check, test and explain the policies."`

@@ -157,3 +157,57 @@ func TestBackup(t *testing.T) {
 	h4 := filepath.Join(dir, "h4")
 	want(t, 1, []string{"restore", plain, "--keys-from", home, "--home", h4}, "VIOLATED original")
 }
+
+func TestDoctor(t *testing.T) {
+	t.Setenv("COFFER_HOME", filepath.Join(t.TempDir(), "none"))
+	want(t, 0, []string{"doctor"}, "no home yet")
+	if _, err := os.Stat(os.Getenv("COFFER_HOME")); err == nil {
+		t.Error("the doctor made a home")
+	}
+	home := smallHome(t)
+	want(t, 0, []string{"doctor"}, "warn  keys", "warn  anchors", "ok    log", "ok    objects", "ok    plans")
+	for _, d := range lines(t, want(t, 0, []string{"doctor", "--json"})) {
+		if d["level"] != "ok" && d["do"] == nil {
+			t.Errorf("no advice: %v", d)
+		}
+	}
+	write(t, filepath.Join(home, "config.yaml"), "anchors: [anchor.txt]\n")
+	want(t, 0, []string{"doctor"}, "ok    anchors")
+	anchor := filepath.Join(home, "anchor.txt")
+	b, err := os.ReadFile(anchor)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(anchor, bytes.Replace(b, []byte("— "), []byte("— x"), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want(t, 0, []string{"doctor"}, "warn  anchors", "no checkpoint signed by this log's key")
+	write(t, filepath.Join(home, "config.yaml"), "grace: soon\n")
+	want(t, 1, []string{"doctor"}, "fail  configuration")
+	write(t, filepath.Join(home, "config.yaml"), "")
+	if err := os.Chmod(home, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	want(t, 1, []string{"doctor"}, "fail  modes", "chmod go-rwx")
+	if err := os.Chmod(home, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	tile := ""
+	err = filepath.WalkDir(filepath.Join(home, "log"), func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && strings.Contains(path, "entries") {
+			tile = path
+		}
+		return err
+	})
+	if err != nil || tile == "" {
+		t.Fatal(err)
+	}
+	if b, err = os.ReadFile(tile); err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)/2] ^= 1
+	if err := os.WriteFile(tile, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want(t, 1, []string{"doctor"}, "fail  log")
+}

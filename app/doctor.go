@@ -1,0 +1,381 @@
+package app
+
+import (
+	"context"
+	"crypto/fips140"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"coffer/access"
+	"coffer/audit"
+	"coffer/internal/durable"
+	"coffer/job"
+	"coffer/remedy"
+	"coffer/store"
+	"coffer/triage"
+)
+
+// Level says how bad a diagnosis is.
+type Level string
+
+// The levels of a diagnosis.
+const (
+	OK   Level = "ok"
+	Warn Level = "warn" // works, and somebody should know
+	Fail Level = "fail" // does not work, or a promise does not hold
+)
+
+// Diagnosis is what one look of the doctor found.
+type Diagnosis struct {
+	About string `json:"about"`
+	Level Level  `json:"level"`
+	Found string `json:"found"`
+	Do    string `json:"do,omitempty"` // what helps
+}
+
+// doctor is one examination.
+type doctor struct {
+	home string
+	now  func() time.Time
+	out  []Diagnosis
+}
+
+func (d *doctor) say(about string, level Level, do, format string, args ...any) {
+	d.out = append(d.out, Diagnosis{about, level, fmt.Sprintf(format, args...), do})
+}
+
+const (
+	clockSkew  = 5 * time.Second
+	oldKey     = 365 * 24 * time.Hour
+	stale      = time.Hour
+	lowSpace   = 1 << 30
+	scantSpace = 100 << 20
+)
+
+// Diagnose looks at a home before and after opening it. It changes nothing but the log, into which it writes that it looked,
+// and makes no home where there is none. open opens the home for whoever asks.
+func Diagnose(ctx context.Context, opt Options, open func() (*App, access.Ask, error)) []Diagnosis {
+	d := &doctor{home: opt.Home, now: opt.Now}
+	if d.now == nil {
+		d.now = time.Now
+	}
+	if d.home == "" {
+		h, err := DefaultHome()
+		if err != nil {
+			d.say("home", Fail, "give --home DIR or set COFFER_HOME", "%v", err)
+			return d.out
+		}
+		d.home = h
+	}
+	if _, err := os.Stat(filepath.Join(d.home, "format")); errors.Is(err, fs.ErrNotExist) {
+		d.say("home", Warn, "the first command that needs it makes it; or give --home DIR", "%s is no home yet", d.home)
+		return d.out
+	}
+	c, err := ReadConfig(d.home)
+	if err != nil {
+		d.say("configuration", Fail, "correct config.yaml; coffer config check says whether it is right", "%v", err)
+		return d.out
+	}
+	d.say("configuration", OK, "", "config.yaml is well-formed")
+	d.modes()
+	a, ask, err := open()
+	if err != nil {
+		d.say("home", Fail, "see the message; nothing else can be looked at before", "the home cannot be opened: %v", err)
+		return d.out
+	}
+	permit, err := a.Guard.Check(ctx, ask.Caller, access.AdminCheck, access.Resource{Kind: access.System}, ask.Context)
+	if err == nil {
+		e := permit.Entry(audit.Done)
+		e.Detail = map[string]string{"step": "doctor"}
+		_, err = a.Log.Append(ctx, e)
+	}
+	if err != nil {
+		d.say("log", Fail, "without a log nothing is revealed or fixed: look at the disk and at who may do what", "%v", err)
+		return d.out
+	}
+	d.say("home", OK, "", "%s opens, format %d", a.Home, HomeFormat)
+	d.space(a)
+	d.clock()
+	d.keys(ctx, a, ask)
+	d.log(ctx, a)
+	d.objects(ctx, a)
+	d.policies(a, c)
+	d.plans(ctx, a)
+	d.jobs(ctx, a)
+	d.findings(ctx, a)
+	if fips140.Enabled() {
+		d.say("fips", OK, "", "the Go Cryptographic Module runs in FIPS 140-3 mode")
+	} else {
+		d.say("fips", OK, "", "FIPS 140-3 mode is off; GODEBUG=fips140=on turns it on")
+	}
+	return d.out
+}
+
+// modes looks who else may read the home.
+func (d *doctor) modes() {
+	if runtime.GOOS == "windows" {
+		return
+	}
+	open := 0
+	look := func(path string, forbidden fs.FileMode) {
+		fi, err := os.Stat(path)
+		if err != nil {
+			return
+		}
+		if fi.Mode().Perm()&forbidden != 0 {
+			open++
+			d.say("modes", Fail, "chmod go-rwx "+path, "others may reach %s (mode %#o)", path, fi.Mode().Perm())
+		}
+	}
+	look(d.home, 0o077)
+	look(filepath.Join(d.home, "config.yaml"), 0o022)
+	for _, dir := range []string{"keys", "store", "originals", "log"} {
+		look(filepath.Join(d.home, dir), 0o077)
+	}
+	for _, f := range []string{"keys/ring", "keys/log.key", "store/data.db", "store/keys.db"} {
+		look(filepath.Join(d.home, filepath.FromSlash(f)), 0o077)
+	}
+	if open == 0 {
+		d.say("modes", OK, "", "nobody else may read the home")
+	}
+}
+
+func (d *doctor) space(a *App) {
+	free, total, ok := space(a.Home)
+	switch {
+	case !ok:
+	case free < scantSpace:
+		d.say("disk", Fail, "make room: without it nothing can be sealed, logged or fixed", "%d MiB free", free>>20)
+	case free < lowSpace || free < total/20:
+		d.say("disk", Warn, "make room: a fix needs the size of the object twice", "%d MiB free of %d", free>>20, total>>20)
+	default:
+		d.say("disk", OK, "", "%d GiB free", free>>30)
+	}
+}
+
+// clock compares the clock with the file system's, which is another machine's where the home is on a network.
+func (d *doctor) clock() {
+	path := filepath.Join(d.home, ".doctor-"+store.NewVersion())
+	before := d.now()
+	err := durable.Create(path, nil, 0o600)
+	after := d.now()
+	if err != nil {
+		d.say("disk", Fail, "see that the disk is writable and has room", "nothing can be written to the home: %v", err)
+		return
+	}
+	fi, err := os.Stat(path)
+	_ = os.Remove(path)
+	if err == nil && (fi.ModTime().Before(before.Add(-clockSkew)) || fi.ModTime().After(after.Add(clockSkew))) {
+		d.say("clock", Warn, "set the clock; leases and grace periods rest on it", "the file system's time is %s, the clock says %s",
+			fi.ModTime().UTC().Format(time.RFC3339), after.UTC().Format(time.RFC3339))
+		return
+	}
+	d.say("clock", OK, "", "agrees with the file system")
+}
+
+func (d *doctor) keys(ctx context.Context, a *App, ask access.Ask) {
+	keys, err := a.WrappingKeys(ctx, ask)
+	if err != nil {
+		d.say("keys", Fail, "", "%v", err)
+		return
+	}
+	rel, err := filepath.Rel(a.Home, a.keyPath)
+	inside := err == nil && filepath.IsLocal(rel)
+	pass := len(a.pass) > 0 && (a.Config.Passphrase == "" || !filepath.IsLocal(a.Config.Passphrase))
+	if inside && !pass {
+		d.say("keys", Warn, "keep the keyring elsewhere (keys: in config.yaml), or wrap it by a passphrase from outside the home",
+			"the keyring lies beside the store: sealing protects copies of the database, not of this disk")
+	} else {
+		d.say("keys", OK, "", "the keyring is kept apart from the store, or wrapped by a passphrase")
+	}
+	for _, k := range keys {
+		switch {
+		case k.Current && d.now().Sub(k.Created) > oldKey:
+			d.say("keys", Warn, "coffer key rotate", "the current wrapping key is from %s", k.Created.Format(time.DateOnly))
+		case !k.Current && k.Wraps > 0:
+			d.say("keys", Warn, "coffer key rotate --resume JOB, or coffer key rotate", "%d data keys are wrapped by a superseded key still", k.Wraps)
+		}
+	}
+}
+
+func (d *doctor) log(ctx context.Context, a *App) {
+	if err := a.Log.Sequence(ctx); err != nil {
+		d.say("log", Fail, "coffer audit verify", "%v", err)
+		return
+	}
+	opt := audit.VerifyOptions{Key: a.Log.VerifierKey()}
+	r, err := audit.Verify(ctx, os.DirFS(a.LogDir()), opt)
+	switch {
+	case err != nil:
+		d.say("log", Fail, "coffer audit verify", "%v", err)
+		return
+	case r.Err() != nil:
+		d.say("log", Fail, "coffer audit verify names the entries; keep the folder as evidence", "%v", r.Err())
+		return
+	}
+	d.say("log", OK, "", "whole: %d entries, the last of %s", r.Checkpoint.Size, r.Last.UTC().Format(time.RFC3339))
+	if r.Last.After(d.now().Add(clockSkew)) {
+		d.say("clock", Warn, "set the clock", "the log has an entry of %s, later than now", r.Last.UTC().Format(time.RFC3339))
+	}
+	for _, x := range r.Open {
+		if d.now().Sub(x.Time) > stale {
+			d.say("log", Warn, "coffer check", "an act was begun at %s and has no result: %s", x.Time.UTC().Format(time.RFC3339), x.Action)
+		}
+	}
+	if len(a.Config.Anchors) == 0 {
+		d.say("anchors", Warn, "anchors: in config.yaml, on a disk that the writer of the log cannot rewrite; or keep HOME/log/checkpoint elsewhere",
+			"no anchor: that the whole log was set back could not be shown")
+		return
+	}
+	for _, f := range a.Config.Anchors {
+		path := under(a.Home, strings.TrimPrefix(f, "anchor:"))
+		b, err := readLimited(path, maxManifest)
+		if err != nil {
+			d.say("anchors", Fail, "see that the folder is there and writable", "%s: %v", path, err)
+			continue
+		}
+		opt.Checkpoint = b
+		if r, err = audit.Verify(ctx, os.DirFS(a.LogDir()), opt); err == nil {
+			err = r.Err()
+		}
+		if err != nil {
+			d.say("anchors", Fail, "coffer audit verify --checkpoint "+path, "the log does not extend %s: %v", path, err)
+			continue
+		}
+		switch {
+		case r.Extends < 0:
+			d.say("anchors", Fail, "keep the file as evidence; coffer audit verify --checkpoint "+path, "%s holds no checkpoint of this log", path)
+		case r.Ignored > 0:
+			d.say("anchors", Warn, "find out who writes to it", "%d parts of %s are no checkpoint signed by this log's key", r.Ignored, path)
+		default:
+			d.say("anchors", OK, "", "the log extends %s", path)
+		}
+	}
+}
+
+func (d *doctor) objects(ctx context.Context, a *App) {
+	buckets := 0
+	for _, err := range a.Objects.List(ctx, "", "", "") {
+		if err != nil {
+			d.say("objects", Fail, "see that the folder is there and readable", "%v", err)
+			return
+		}
+		buckets++
+	}
+	if a.Dir == nil {
+		d.say("objects", OK, "", "%d buckets", buckets)
+		return
+	}
+	_, root, err := splitSpec("objects", choose("", a.Config.Objects, "dir:objects"), "")
+	if err != nil {
+		return
+	}
+	root = under(a.Home, root)
+	probe := filepath.Join(root, ".doctor-"+store.NewVersion()) // a hidden name is no bucket
+	if err := durable.Create(probe, nil, 0o600); err != nil {
+		d.say("objects", Warn, "make the folder writable for fixes and tags", "the folder of objects is read-only: %v", err)
+		return
+	}
+	_, err = os.Stat(filepath.Join(root, strings.ToUpper(filepath.Base(probe))))
+	_ = os.Remove(probe)
+	if err == nil {
+		d.say("objects", Warn, "keep objects whose keys differ only in case on another file system", "the file system folds case: keys that differ only in case are one object")
+		return
+	}
+	d.say("objects", OK, "", "%d buckets, readable and writable", buckets)
+}
+
+func (d *doctor) policies(a *App, c Config) {
+	ids := a.Policy.IDs()
+	for _, id := range ids {
+		if a.Policy.Forbids(id) && a.Policy.Advice(id) == "" {
+			d.say("policies", Warn, `add an @advice("...") to it`, "the forbid %s says nothing to those whom it denies", id)
+		}
+	}
+	from := "the default set"
+	if dir := c.PolicyDir(a.Home); dir != "" {
+		from = dir
+	}
+	d.say("policies", OK, "", "%d policies from %s", len(ids), from)
+}
+
+func (d *doctor) plans(ctx context.Context, a *App) {
+	interrupted, past := 0, 0
+	for p, err := range a.Remedy.All(ctx) {
+		if err != nil {
+			d.say("plans", Fail, "coffer check", "%v", err)
+			return
+		}
+		switch {
+		case p.State == remedy.Applying && d.now().Sub(p.Started) > stale:
+			interrupted++
+		case p.State == remedy.Applied && p.Original != nil && !p.Until.IsZero() && d.now().After(p.Until):
+			past++
+		}
+	}
+	if interrupted > 0 {
+		d.say("plans", Warn, "coffer remedy apply --all takes them up where they stopped", "%d plans were interrupted while they were applied", interrupted)
+	}
+	if past > 0 {
+		d.say("plans", Warn, "coffer remedy purge --expired", "%d kept originals are past their grace period", past)
+	}
+	if interrupted+past == 0 {
+		d.say("plans", OK, "", "none interrupted, none past its grace period")
+	}
+}
+
+func (d *doctor) jobs(ctx context.Context, a *App) {
+	jobs, err := a.Jobs.All(ctx)
+	if err != nil {
+		d.say("jobs", Fail, "coffer check", "%v", err)
+		return
+	}
+	for _, j := range jobs {
+		if j.State == job.Interrupted {
+			d.say("jobs", Warn, "resume it with --resume "+j.ID+" of its command, or coffer job cancel "+j.ID, "%s (%s) was interrupted after %d of %d", j.ID, j.Kind, j.Done, j.Total)
+		}
+	}
+}
+
+func (d *doctor) findings(ctx context.Context, a *App) {
+	partial, pending := 0, 0
+	for s, err := range a.Records.All(ctx) {
+		if err != nil {
+			d.say("findings", Fail, "coffer check", "%v", err)
+			return
+		}
+		switch {
+		case s.State == triage.StatePartial:
+			partial++
+		case !s.State.Final() && d.now().Sub(s.Created) > stale:
+			pending++
+		}
+	}
+	if partial > 0 {
+		d.say("findings", Warn, "put Macie's discovery results where the findings say, or allow their bucket (buckets: in config.yaml), and ingest again",
+			"%d findings were taken in without all of their occurrences", partial)
+	}
+	if pending > 0 {
+		d.say("findings", Warn, "ingest them again", "the intake of %d findings was interrupted", pending)
+	}
+	if partial+pending == 0 {
+		d.say("findings", OK, "", "all were taken in whole")
+	}
+}
+
+// Worst returns the worst level among diagnoses.
+func Worst(all []Diagnosis) Level {
+	worst := OK
+	for _, x := range all {
+		if x.Level == Fail || x.Level == Warn && worst == OK {
+			worst = x.Level
+		}
+	}
+	return worst
+}
