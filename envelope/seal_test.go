@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -802,7 +803,8 @@ func FuzzBox(f *testing.F) {
 	})
 }
 
-// BenchmarkSeal seals 1,000 values of 24 bytes as one message, against as many bare GCM seals in the same run.
+// BenchmarkSeal seals 1,000 values of 24 bytes as one message, in turns with as many bare GCM seals. "x-bare" is the quotient of
+// the two times; the goal is at most 1.5.
 func BenchmarkSeal(b *testing.B) {
 	const n = 1000
 	value := bytes.Repeat([]byte{'7'}, 24)
@@ -819,25 +821,25 @@ func BenchmarkSeal(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Run("message", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			s := newSealer(b, keys)
-			for i := range ids {
-				if _, err := s.Seal(ids[i], coffer.NewPlaintext(value)); err != nil {
-					b.Fatal(err)
-				}
+	var sealing, limit time.Duration
+	for b.Loop() {
+		start := time.Now()
+		s := newSealer(b, keys)
+		for i := range ids {
+			if _, err := s.Seal(ids[i], coffer.NewPlaintext(value)); err != nil {
+				b.Fatal(err)
 			}
 		}
-	})
-	b.Run("bare", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			for i := range ids {
-				bare.Seal(nil, nil, value, ids[i])
-			}
+		sealing += time.Since(start)
+		start = time.Now()
+		for i := range ids {
+			bare.Seal(nil, nil, value, ids[i])
 		}
-	})
+		limit += time.Since(start)
+	}
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(float64(sealing.Nanoseconds())/float64(b.N)/n, "ns/value")
+	b.ReportMetric(sealing.Seconds()/limit.Seconds(), "x-bare")
 }
 
 func BenchmarkOpen(b *testing.B) {
