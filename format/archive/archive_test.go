@@ -12,7 +12,9 @@ import (
 	"io"
 	"math/rand/v2"
 	"os/exec"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -581,4 +583,42 @@ func TestStreams(t *testing.T) {
 			rest = rest[at+len(s):]
 		}
 	})
+}
+
+// TestSourceIsLeftAlone: what reads ahead has stopped when a walk returns, early or not.
+func TestSourceIsLeftAlone(t *testing.T) {
+	doc := bareGz(sample(3<<20, 1))
+	enough := errors.New("enough")
+	for range 20 {
+		r := &owned{r: bytes.NewReader(doc)}
+		err := archive.Gzip{Choose: choose}.Walk(context.Background(), nil, format.Source{Reader: r, Size: -1}, nil, func(*format.Region) ([]format.Edit, error) { return nil, enough })
+		if err != enough {
+			t.Fatal(err)
+		}
+		r.mu.Lock()
+		r.over = true
+		r.mu.Unlock()
+		for range 100 {
+			runtime.Gosched()
+		}
+		r.mu.Lock()
+		if r.late {
+			t.Fatal("source is read after the walk")
+		}
+		r.mu.Unlock()
+	}
+}
+
+// owned notices reads after its owner took it back.
+type owned struct {
+	mu         sync.Mutex
+	r          io.Reader
+	over, late bool
+}
+
+func (o *owned) Read(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.late = o.late || o.over
+	return o.r.Read(p[:min(len(p), 512)])
 }
