@@ -168,12 +168,20 @@ func (p *Pipeline) receive(ctx context.Context, permit *audit.Permit, rec *triag
 	for i, o := range occs {
 		lines[i] = triage.Line{Occurrence: o}
 	}
-	for batch := range slices.Chunk(triage.SaveLines(rec.Finding.ID, lines), store.MaxOps) {
-		if err := p.DB.Apply(ctx, batch...); err != nil {
+	if err := p.saveLines(ctx, rec, triage.SaveLines(rec.Finding.ID, lines)); err != nil {
+		return err
+	}
+	return p.record(ctx, permit, rec, "received", audit.Done, nil, linkOp(rec))
+}
+
+// saveLines carries out operations on the occurrences of rec, and on what goes with them, as long as the record is the caller's.
+func (p *Pipeline) saveLines(ctx context.Context, rec *triage.Record, ops []store.Op) error {
+	for batch := range slices.Chunk(ops, store.MaxOps-1) {
+		if err := p.DB.Apply(ctx, append(batch[:len(batch):len(batch)], rec.Unchanged())...); err != nil {
 			return fmt.Errorf("record occurrences: %w", err)
 		}
 	}
-	return p.record(ctx, permit, rec, "received", audit.Done, nil, linkOp(rec))
+	return nil
 }
 
 // linkOp lets the object's findings be listed.
@@ -230,25 +238,45 @@ func (p *Pipeline) seal(ctx context.Context, permit *audit.Permit, rec *triage.R
 	}
 	defer located.wipe()
 
-	// Claim the record with a generation of our own; an earlier one that never became the record's is litter.
-	litter := vault.Set{ID: rec.Finding.ID, Generation: rec.Generation}
+	// Claim the record with a generation of our own. An earlier one that never became the record's is destroyed after that, when
+	// nobody can finish it any more, and the record remembers it until it is gone.
+	if rec.Generation != "" && !planted.On(planted.LeaveGeneration) {
+		rec.Stale = append(rec.Stale, rec.Generation)
+	}
 	rec.Generation = store.NewVersion()[:16]
 	rec.State = triage.StateSealing
 	if err := p.DB.Apply(ctx, rec.Save()...); err != nil {
 		return err
 	}
-	if litter.Generation != "" && !planted.On(planted.LeaveGeneration) {
-		if _, err := p.Vault.Destroy(ctx, permit, litter); err != nil {
+	for _, gen := range rec.Stale {
+		if _, err := p.Vault.Destroy(ctx, permit, vault.Set{ID: rec.Finding.ID, Generation: gen}); err != nil {
 			return fmt.Errorf("remove an unfinished generation: %w", err)
 		}
 	}
+	rec.Stale = nil
 	set := vault.Set{ID: rec.Finding.ID, Generation: rec.Generation}
 	if len(located.values) > 0 {
 		if err := p.Vault.Deposit(ctx, permit, set, located.values); err != nil {
+			// Whoever claims the record removes what the worker before has deposited of its generation.
+			if now, rerr := p.Records.Get(ctx, set.ID); rerr == nil && now.Generation != set.Generation {
+				return p.lost(ctx, permit, set, fmt.Errorf("another worker claimed finding %s: %w", set.ID, coffer.ErrConflict))
+			}
 			return err
 		}
 	}
-	return p.finish(ctx, permit, rec, located, set)
+	err = p.finish(ctx, permit, rec, located, set)
+	if errors.Is(err, coffer.ErrConflict) {
+		return p.lost(ctx, permit, set, err)
+	}
+	return err
+}
+
+// lost removes the generation of a worker that lost the record to another one, and returns err, which says so.
+func (p *Pipeline) lost(ctx context.Context, permit *audit.Permit, set vault.Set, err error) error {
+	if _, derr := p.Vault.Destroy(ctx, permit, set); derr != nil {
+		return errors.Join(err, derr)
+	}
+	return err
 }
 
 // finish makes the sealed generation the record's.
@@ -262,10 +290,8 @@ func (p *Pipeline) finish(ctx context.Context, permit *audit.Permit, rec *triage
 	if err != nil {
 		return err
 	}
-	for batch := range slices.Chunk(slices.Concat(ops, stale, index), store.MaxOps) {
-		if err := p.DB.Apply(ctx, batch...); err != nil {
-			return fmt.Errorf("record outcomes: %w", err)
-		}
+	if err := p.saveLines(ctx, rec, slices.Concat(ops, stale, index)); err != nil {
+		return err
 	}
 	located.into(rec, p.Now().UTC())
 	var ns []int
@@ -274,14 +300,7 @@ func (p *Pipeline) finish(ctx context.Context, permit *audit.Permit, rec *triage
 			ns = append(ns, l.N)
 		}
 	}
-	err = p.record(ctx, permit, rec, "seal", audit.Done, ns)
-	if errors.Is(err, coffer.ErrConflict) {
-		// Another worker claimed the record meanwhile: its generation counts, ours is litter.
-		if _, derr := p.Vault.Destroy(ctx, permit, set); derr != nil {
-			err = errors.Join(err, derr)
-		}
-	}
-	return err
+	return p.record(ctx, permit, rec, "seal", audit.Done, ns)
 }
 
 // located is what was found in the object.

@@ -12,7 +12,6 @@ import (
 	"coffer/audit"
 	"coffer/format"
 	"coffer/format/detect"
-	"coffer/store"
 	"coffer/triage"
 )
 
@@ -76,10 +75,8 @@ func (p *Pipeline) Relocate(ctx context.Context, ask access.Ask, id string) (Res
 	if err != nil {
 		return Result{}, err
 	}
-	for batch := range slices.Chunk(append(triage.SaveLines(id, found), stale...), store.MaxOps) {
-		if err := p.DB.Apply(ctx, batch...); err != nil {
-			return Result{}, fmt.Errorf("record occurrences: %w", err)
-		}
+	if err := p.saveLines(ctx, rec, append(triage.SaveLines(id, found), stale...)); err != nil {
+		return Result{}, err
 	}
 	if err := p.record(ctx, permit, rec, "relocate", audit.Done, nil); err != nil {
 		return Result{}, err

@@ -394,7 +394,7 @@ func (m *Remedy) blanked(ctx context.Context, p *Plan, w io.Writer, subjects []s
 	if p.Authenticates > 0 {
 		b := newSweep(m.Detectors, subjects, p.Include, p.Only, maskText)
 		b.chosen = coffer.DataType.Authentication
-		err := m.sweepObject(ctx, b, w, p.Object)
+		err := m.sweepObject(ctx, p, b, w, p.Object)
 		p.Original.Blanked = b.counts.changes
 		return err
 	}
@@ -484,7 +484,7 @@ func (m *Remedy) rewrite(ctx context.Context, permit *audit.Permit, p *Plan, l *
 	write := func(w io.Writer) error {
 		if p.Resweep {
 			s := m.sweep(p, subjects)
-			if err := m.sweepObject(ctx, s, w, p.Object); err != nil {
+			if err := m.sweepObject(ctx, p, s, w, p.Object); err != nil {
 				return err
 			}
 			if m.changesDigest(s) != p.Digest {
@@ -585,7 +585,7 @@ func (m *Remedy) sealSweep(ctx context.Context, permit *audit.Permit, p *Plan, l
 	}
 	w := m.sweep(p, subjects)
 	w.keep = maxSealedSweep
-	if err := m.sweepObject(ctx, w, nil, p.Object); err != nil {
+	if err := m.sweepObject(ctx, p, w, nil, p.Object); err != nil {
 		return fmt.Errorf("search the object: %w", err)
 	}
 	defer func() {
@@ -643,7 +643,7 @@ func (m *Remedy) verify(ctx context.Context, p *Plan, staged object.Staged, span
 	}
 	defer body.Close()
 	body.Info.Key = p.Object.Key
-	f, src, err := pipeline.Document(body)
+	f, src, err := p.document(body)
 	if err != nil && !coffer.Permanent(err) {
 		return err
 	}

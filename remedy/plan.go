@@ -30,6 +30,8 @@ import (
 	"coffer"
 	"coffer/access"
 	"coffer/audit"
+	"coffer/format"
+	"coffer/format/all"
 	"coffer/format/detect"
 	"coffer/internal/planted"
 	"coffer/object"
@@ -118,6 +120,7 @@ type Plan struct {
 	Action   Action        `json:"action"`
 	Include  Include       `json:"include"`
 	Only     bool          `json:"onlyReported,omitempty"`
+	AsText   bool          `json:"asText,omitempty"` // the object does not parse; it is fixed as lines of text
 	Object   coffer.Object `json:"object"` // the pinned version
 	ObjectID string        `json:"objectId"`
 	Size     int64         `json:"size"`
@@ -610,7 +613,16 @@ func (m *Remedy) find(ctx context.Context, p *Plan, info object.Info, recs []*tr
 	w := m.sweep(p, subjects)
 	w.emit = cw.add
 	defer w.wipe()
-	if err := m.sweepObject(ctx, w, nil, info.Object); err != nil {
+	err := m.sweepObject(ctx, p, w, nil, info.Object)
+	if errors.Is(err, coffer.ErrInvalid) && !p.AsText {
+		// What does not parse as what it claims to be is fixed as the text that it is. Macie reads such files as text, too.
+		p.AsText = true
+		fresh := m.sweep(p, subjects)
+		*cw = changeWriter{ctx: ctx, m: m, plan: p.ID}
+		fresh.emit, w = cw.add, fresh
+		err = m.sweepObject(ctx, p, w, nil, info.Object)
+	}
+	if err != nil {
 		return fmt.Errorf("search the object: %w", err)
 	}
 	if err := cw.flush(); err != nil {
@@ -633,17 +645,26 @@ func (m *Remedy) changesDigest(w *sweep) string {
 }
 
 // sweepObject runs w over an object; with dst it writes the object with the replacements.
-func (m *Remedy) sweepObject(ctx context.Context, w *sweep, dst io.Writer, o coffer.Object) error {
+func (m *Remedy) sweepObject(ctx context.Context, p *Plan, w *sweep, dst io.Writer, o coffer.Object) error {
 	body, err := m.Objects.Open(ctx, o)
 	if err != nil {
 		return err
 	}
 	defer body.Close()
-	f, src, err := pipeline.Document(body)
+	f, src, err := p.document(body)
 	if err != nil {
 		return err
 	}
 	return w.run(ctx, dst, f, src)
+}
+
+// document chooses the format in which the plan reads the object.
+func (p *Plan) document(body object.Body) (format.Format, format.Source, error) {
+	f, src, err := pipeline.Document(body)
+	if err == nil && p.AsText {
+		f, err = all.AsText(f)
+	}
+	return f, src, err
 }
 
 // replacer returns the function that makes the text that replaces a value.

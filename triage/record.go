@@ -82,6 +82,7 @@ type Record struct {
 	State      State                  `json:"state"`
 	Reason     string                 `json:"reason,omitempty"`
 	Generation string                 `json:"generation,omitempty"` // the set of sealed values in the vault
+	Stale      []string               `json:"stale,omitempty"`      // generations of interrupted workers, to be destroyed
 	Count      int                    `json:"count"`                // occurrences located by Macie
 	Sealed     int                    `json:"sealed"`
 	Outcomes   map[coffer.Outcome]int `json:"outcomes,omitempty"`
@@ -220,6 +221,12 @@ func (r *Record) Save() []store.Op {
 	}}
 	r.version = v
 	return []store.Op{meta, list}
+}
+
+// Unchanged returns the operation that demands that nobody changed r since it was read (or made it, for a new one). It goes with
+// every change of the occurrences: else a worker that lost the record to another would still write over what that one stored.
+func (r *Record) Unchanged() store.Op {
+	return store.Op{Verb: store.Check, Expect: r.version, Item: store.Item{Key: store.Key{Part: part(r.Finding.ID), Sort: "meta"}}}
 }
 
 // SaveLines returns the operations that store the occurrences of a finding: all of them, or whole chunks as Lines returned them.

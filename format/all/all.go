@@ -185,6 +185,16 @@ func (t textual) Walk(ctx context.Context, dst io.Writer, src format.Source, wan
 	return f.Walk(ctx, dst, src, want, visit)
 }
 
+// AsText returns a format that reads a document as lines of text although f, which [Choose] returned for it, knows a grammar
+// for it. An archive has no lines: for it the error wraps coffer.ErrInvalid.
+func AsText(f format.Format) (format.Format, error) {
+	switch f.(type) {
+	case archive.Gzip, archive.Zip, archive.Tar:
+		return nil, fmt.Errorf("an archive read as text: %w", coffer.ErrInvalid)
+	}
+	return plain(Text), nil
+}
+
 // recognise returns the kind, and whether it can be read.
 func recognise(name, contentType string, head []byte) (Kind, bool) {
 	ext := strings.ToLower(path.Ext(name))
