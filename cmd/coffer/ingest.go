@@ -117,7 +117,7 @@ func (in *intake) stream(r io.Reader, name string) error {
 func (in *intake) report(res pipeline.Result) error {
 	if in.counts == nil {
 		in.counts = map[pipeline.Status]int{}
-		in.t = in.e.out.table(5, "STATUS", "FINDING", "OBJECT", "FOUND", "SEALED", "REASON")
+		in.t = in.e.out.table(2, "STATUS", "FINDING", "OBJECT", "FOUND", "SEALED", "REASON")
 	}
 	in.counts[res.Status]++
 	in.sealed += res.Sealed
@@ -167,7 +167,7 @@ func (c *intakeListCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	t := e.out.table(5, "LAST", "SEEN", "STATUS", "KIND", "FINDING", "REASON")
+	t := e.out.table(4, "LAST", "SEEN", "STATUS", "KIND", "FINDING", "REASON")
 	for i, x := range list {
 		if c.Limit > 0 && i == c.Limit {
 			break

@@ -62,14 +62,19 @@ func safe(s string) string {
 	}, s)
 }
 
-// table collects rows and prints them aligned. The column that may shrink is cut with an ellipsis when the table is wider
-// than the terminal.
+// table collects rows and prints them aligned. When the table is wider than the terminal, the last column is wrapped, and the
+// column that may shrink loses the beginning of its texts: the end of an object's key tells more.
 type table struct {
 	o      *output
 	head   []string
 	rows   [][]string
 	shrink int
 }
+
+const (
+	leastWrapped = 24 // characters of a wrapped last column
+	leastShrunk  = 16 // characters of the column that shrinks
+)
 
 func (o *output) table(shrink int, head ...string) *table {
 	return &table{o: o, head: head, shrink: shrink}
@@ -92,36 +97,73 @@ func (t *table) print() {
 			width[i] = max(width[i], utf8.RuneCountInString(c))
 		}
 	}
-	total := -2
+	over := -2
 	for _, w := range width {
-		total += w + 2
+		over += w + 2
 	}
-	if t.o.width > 0 && total > t.o.width {
-		width[t.shrink] = max(8, width[t.shrink]-(total-t.o.width))
-	}
-	line := func(r []string, style string) {
-		var b strings.Builder
-		for i, c := range r {
-			n := utf8.RuneCountInString(c)
-			if n > width[i] {
-				runes := []rune(c)
-				c, n = string(runes[:width[i]-1])+"…", width[i]
-			}
-			b.WriteString(c)
-			if i < len(r)-1 {
-				b.WriteString(strings.Repeat(" ", width[i]-n+2))
-			}
+	over -= t.o.width
+	give := func(i, least int) {
+		if t.o.width > 0 && over > 0 && width[i] > least {
+			d := min(over, width[i]-least)
+			width[i] -= d
+			over -= d
 		}
-		text := strings.TrimRight(b.String(), " ")
+	}
+	last := len(width) - 1
+	give(last, leastWrapped)
+	give(t.shrink, leastShrunk)
+	t.line(width, t.head, "\x1b[1m")
+	for _, r := range t.rows {
+		t.line(width, r, "")
+	}
+}
+
+// line prints one row, its last cell over as many lines as it needs.
+func (t *table) line(width []int, r []string, style string) {
+	last := len(r) - 1
+	rest := wrap(r[last], width[last])
+	var b strings.Builder
+	for i, c := range r[:last] {
+		runes := []rune(c)
+		if len(runes) > width[i] {
+			runes = append([]rune("…"), runes[len(runes)-width[i]+1:]...)
+		}
+		b.WriteString(string(runes))
+		b.WriteString(strings.Repeat(" ", width[i]-len(runes)+2))
+	}
+	indent := strings.Repeat(" ", utf8.RuneCountInString(b.String()))
+	for i, part := range rest {
+		text := indent + part
+		if i == 0 {
+			text = b.String() + part
+		}
+		text = strings.TrimRight(text, " ")
 		if style != "" && t.o.color {
 			text = style + text + "\x1b[0m"
 		}
 		fmt.Fprintln(t.o.w, text)
 	}
-	line(t.head, "\x1b[1m")
-	for _, r := range t.rows {
-		line(r, "")
+}
+
+// wrap breaks a text into lines of at most width characters, at spaces where it can. There is at least one line.
+func wrap(s string, width int) []string {
+	runes := []rune(s)
+	var out []string
+	for len(runes) > width {
+		cut := width
+		for i := width; i > width/2; i-- {
+			if runes[i] == ' ' {
+				cut = i
+				break
+			}
+		}
+		out = append(out, string(runes[:cut]))
+		runes = runes[cut:]
+		for len(runes) > 0 && runes[0] == ' ' {
+			runes = runes[1:]
+		}
 	}
+	return append(out, string(runes))
 }
 
 // progress shows how far long work has come, on standard error, once it has taken a second.
