@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode"
 
 	"coffer"
 	"coffer/app"
@@ -23,7 +24,7 @@ type demoCmd struct {
 
 // Help is the long help of the command.
 func (demoCmd) Help() string {
-	return "The scenario is put into the given home if it holds no findings, else into a new folder, whose path is printed."
+	return "The scenario is put into the home that --home or COFFER_HOME names if that holds no findings, else into a new folder, whose path is printed."
 }
 
 func (c *demoCmd) Run(e *env) error {
@@ -54,11 +55,13 @@ func (c *demoCmd) Run(e *env) error {
 	if err := os.MkdirAll(events, 0o700); err != nil {
 		return fmt.Errorf("home: %w: %w", coffer.ErrUnavailable, err)
 	}
-	e.out.say("MoonTrust, a bank that does not exist, in %s", home)
-	e.out.say("%s in three buckets, %.1f MB, and %s of Macie in %s.\n", plural(len(s.Objects), "object"), float64(bytesPut)/1e6,
-		plural(len(s.Findings), "event"), events)
+	e.out.say("MoonTrust, a bank that does not exist: %s in three buckets, %.1f MB, and %s of Macie.", plural(len(s.Objects), "object"),
+		float64(bytesPut)/1e6, plural(len(s.Findings), "event"))
+	e.out.say("  objects  %s", filepath.Join(home, "objects"))
+	e.out.say("  events   %s\n", events)
 
-	t := e.out.table(2, "MACIE'S FINDING", "STATUS", "OBJECT", "FOUND", "SEALED", "WHY")
+	t := e.out.table(2, "EVENT", "STATUS", "OBJECT", "FOUND", "SEALED")
+	var why []string
 	var results []pipeline.Result
 	for _, d := range s.Findings {
 		if err := os.WriteFile(filepath.Join(events, d.Name), d.Body, 0o600); err != nil {
@@ -84,7 +87,11 @@ func (c *demoCmd) Run(e *env) error {
 			if res.Object != nil {
 				name = res.Object.Bucket + "/" + res.Object.Key
 			}
-			t.row(strings.TrimSuffix(d.Name, ".json"), string(res.Status), name, fmt.Sprint(res.Occurrences), fmt.Sprint(res.Sealed), res.Reason)
+			event := strings.TrimSuffix(d.Name, ".json")
+			t.row(event, string(res.Status), name, fmt.Sprint(res.Occurrences), fmt.Sprint(res.Sealed))
+			if res.Reason != "" {
+				why = append(why, fmt.Sprintf("  %-20s  %s", event, safe(res.Reason)))
+			}
 		}
 	}
 	types := []coffer.DataType{coffer.BankAccountNumber, coffer.CardNumber}
@@ -95,22 +102,25 @@ func (c *demoCmd) Run(e *env) error {
 		return nil
 	}
 	t.print()
-	e.next(home, s, results)
+	e.out.say("\nWhat is not sealed, and why:")
+	for _, w := range why {
+		e.out.say("%s", w)
+	}
+	e.next(home, results)
 	return nil
 }
 
-// demoHome chooses the home: the given or default one if it holds no findings, else a new folder.
+// demoHome chooses the home: the given one if it holds no findings, else a new folder. The default home stays as it is: the
+// scenario brings a configuration of its own.
 func demoHome(e *env) (string, error) {
-	home, err := e.home()
-	if err != nil {
-		return "", err
-	}
-	used, err := used(e, home)
-	if err != nil {
-		return "", err
-	}
-	if !used {
-		return home, nil
+	if e.Home != "" {
+		home, err := filepath.Abs(e.Home)
+		if err != nil {
+			return "", err
+		}
+		if used, err := used(e, home); err != nil || !used {
+			return home, err
+		}
 	}
 	return os.MkdirTemp("", "coffer-demo-")
 }
@@ -164,7 +174,7 @@ func putObjects(e *env, s *demo.Scenario) (n int64, err error) {
 }
 
 // next prints what to try, each command ready to paste.
-func (e *env) next(home string, s *demo.Scenario, results []pipeline.Result) {
+func (e *env) next(home string, results []pipeline.Result) {
 	id := func(key string) string {
 		for _, r := range results {
 			if r.Object != nil && strings.HasSuffix(r.Object.Key, key) {
@@ -173,37 +183,55 @@ func (e *env) next(home string, s *demo.Scenario, results []pipeline.Result) {
 		}
 		return ""
 	}
-	cmd := "coffer"
-	if home != os.Getenv("COFFER_HOME") {
-		cmd += " --home " + home
-	}
-	if exe, err := os.Executable(); err == nil && strings.Contains(exe, "go-build") {
-		cmd = "go run ./cmd/" + cmd
-	}
-	log := id("2026-07-14.log")
 	sealed := 0
 	for _, r := range results {
 		sealed += r.Sealed
 	}
-	e.out.say("\n%s sealed. The index for equality search is on for account and card numbers.", plural(sealed, "value"))
+	e.out.say("\n%s can be revealed; those of the rescan are the first scan's and not sealed twice.", plural(sealed, "value"))
+	e.out.say("Equality search is on for account and card numbers.")
 	e.out.say("\nTry next:")
-	for _, c := range []struct{ what, args string }{
-		{"see a finding, masked", "finding show " + log},
-		{"reveal one value; this is logged", "value reveal " + log + ` 1 --reason investigation --note "checking the demo"`},
-		{"plan a fix and look at its masked diff", "remedy plan " + log + " --action mask"},
-		{"carry out what is planned", "remedy apply --all"},
-		{"see the plans, for undo, purge and certificate", "remedy list"},
-		{"look at a changed object as it is now", "finding relocate " + id("fx-desks.csv")},
-		{"judge the false positive", "verdict " + id("card-shipments.csv") + ` false-positive --note "shipment numbers"`},
-		{"read the log, and prove it whole", "audit list --limit 10"},
-		{"", "audit verify"},
-		{"check every invariant", "check"},
+	cmd := "coffer"
+	if exe, err := os.Executable(); err == nil && strings.Contains(exe, "go-build") {
+		e.out.say("  go build -o coffer ./cmd/coffer")
+		cmd = "./coffer"
+	}
+	if home != os.Getenv("COFFER_HOME") {
+		e.out.say("  export COFFER_HOME=%s", quoted(home))
+	}
+	receipt := id("receipt.html")
+	file := `"$COFFER_HOME/objects/moontrust-statements/web/receipt.html"`
+	for _, c := range []struct{ what, line string }{
+		{"see what there is; see one finding, masked", cmd + " finding list"},
+		{"", cmd + " finding show " + receipt},
+		{"reveal its value; the log says who did, and why", cmd + " value reveal " + receipt + ` --reason investigation --note "trying the demo"`},
+		{"where else does this number stand? it is read from standard input and not shown", `grep -o '4000[0-9]*' ` + file + " | head -1 | " + cmd + " value search"},
+		{"plan a fix: Macie reported one number, the page holds it twice", cmd + " remedy plan " + receipt + " --action mask"},
+		{"carry it out, and look", cmd + " remedy apply --all"},
+		{"", "cat " + file},
+		{"put the original back, byte for byte", "plan=$(" + cmd + " remedy list --ids --limit 1)"},
+		{"", cmd + " remedy undo $plan"},
+		{"", cmd + " remedy certificate $plan"},
+		{"look anew at the object that was edited since the scan", cmd + " finding relocate " + id("fx-desks.csv")},
+		{"judge the numbers that fail their check digit", cmd + " verdict " + id("card-shipments.csv") + ` false-positive --note "shipment numbers"`},
+		{"who did what; and is it the whole truth?", cmd + " audit list --limit 12"},
+		{"", cmd + " audit verify"},
+		{"", cmd + " check"},
 	} {
 		if c.what != "" {
 			e.out.say("  # %s", c.what)
 		}
-		e.out.say("  %s %s", cmd, c.args)
+		e.out.say("  %s", c.line)
 	}
+}
+
+// quoted is a path as a shell reads it.
+func quoted(path string) string {
+	if strings.IndexFunc(path, func(r rune) bool {
+		return !strings.ContainsRune("/._-+", r) && (r > 'z' || !unicode.IsLetter(r) && !unicode.IsDigit(r))
+	}) < 0 {
+		return path
+	}
+	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
 }
 
 func writer(b []byte) func(io.Writer) error {

@@ -17,6 +17,12 @@ type findingCmd struct {
 type findingListCmd struct {
 	Filter []string `help:"Select: field=a,b field!=a field.gte=x; may be repeated. Fields: account bucket category created finding key origin plan received region severity state status type verdict." placeholder:"TERM" sep:"none"`
 	Limit  int      `help:"Show at most this many." placeholder:"N"`
+	IDs    bool     `name:"ids" help:"Print the ids alone, for the next command."`
+}
+
+// Help is the long help of the command.
+func (findingListCmd) Help() string {
+	return "Example: coffer finding list --filter severity.gte=medium --filter status=open --filter key=exports/*"
 }
 
 func (c *findingListCmd) Run(e *env) error {
@@ -43,12 +49,19 @@ func (c *findingListCmd) Run(e *env) error {
 			}
 			continue
 		}
+		if c.IDs {
+			e.out.say("%s", s.ID)
+			continue
+		}
 		t.row(s.ID, s.Severity.String(), string(s.Status), string(s.State), "s3://"+s.Object.Bucket+"/"+s.Object.Key,
 			fmt.Sprintf("%d/%d", s.Sealed, s.Count), s.Created.Format(time.DateOnly))
 	}
-	if !e.JSON {
+	if !e.JSON && !c.IDs {
 		t.print()
-		if len(list) == 0 {
+		switch {
+		case len(list) == 0 && len(c.Filter) > 0:
+			e.out.say("No finding matches.")
+		case len(list) == 0:
 			e.out.say("No findings. Take some in with `coffer ingest FILE`.")
 		}
 	}

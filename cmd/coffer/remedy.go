@@ -213,10 +213,10 @@ func (e *env) showPlan(p *remedy.Plan) error {
 		e.out.say("%d more changes are not listed.", p.Changes-len(out.Changes))
 	}
 	if p.Swept > 0 {
-		e.out.say("%s stand beyond Macie's list and are taken too; --only-reported leaves them.", plural(p.Swept, "value"))
+		e.out.say("Beyond Macie's list, and taken too: %s (--only-reported leaves them).", plural(p.Swept, "value"))
 	}
 	if p.PossibleCount > 0 {
-		e.out.say("%s merely look alike and are not touched; --include possible takes them.", plural(p.PossibleCount, "place"))
+		e.out.say("Merely look alike, and not touched: %s (--include possible takes them).", plural(p.PossibleCount, "place"))
 	}
 	for _, why := range sorted(p.Leaves) {
 		e.out.say("stays: %d %s", p.Leaves[why], why)
@@ -366,13 +366,10 @@ func (e *env) showApplied(p *remedy.Plan) error {
 		e.out.say("%s: %s: %s", p.ID, p.State, safe(p.Reason))
 		return nil
 	}
-	clean := "all known copies clean"
-	if p.Clean != "all" {
-		clean = "current clean"
-	}
+	clean := map[string]string{"all": "all known copies clean", "current": "current clean", "": "not clean"}[p.Clean]
 	e.out.say("%s: applied, verified %t: %s.", p.ID, p.Verified, clean)
 	for _, r := range p.Residual {
-		e.out.say("  remaining copy: %s", safe(r))
+		e.out.say("  remaining: %s", safe(r))
 	}
 	if !p.Until.IsZero() {
 		e.out.say("  Undo until %s with: coffer remedy undo %s", p.Until.Local().Format("2006-01-02 15:04 MST"), p.ID)
@@ -444,7 +441,7 @@ func (c *remedyPurgeCmd) Run(e *env) error {
 	}
 	e.out.say("%s is purged; from %s no copy of the original can be opened.", p.ID, p.KeyGone.Format(time.RFC3339))
 	for _, r := range p.Residual {
-		e.out.say("  remaining copy: %s", safe(r))
+		e.out.say("  remaining: %s", safe(r))
 	}
 	return nil
 }
@@ -486,6 +483,8 @@ func (c *remedyCertificateCmd) Run(e *env) error {
 
 type remedyListCmd struct {
 	State []string `help:"Only plans in these states." placeholder:"STATE"`
+	Limit int      `help:"Show at most this many." placeholder:"N"`
+	IDs   bool     `name:"ids" help:"Print the ids alone, for the next command."`
 }
 
 func (c *remedyListCmd) Run(e *env) error {
@@ -497,24 +496,32 @@ func (c *remedyListCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
+	plans = slices.DeleteFunc(plans, func(p *remedy.Plan) bool { return len(c.State) > 0 && !slices.Contains(c.State, string(p.State)) })
+	if c.Limit > 0 && len(plans) > c.Limit {
+		plans = plans[:c.Limit]
+	}
 	t := e.out.table(3, "PLAN", "ACTION", "STATE", "OBJECT", "VALUES", "CREATED")
 	for _, p := range plans {
-		if len(c.State) > 0 && !slices.Contains(c.State, string(p.State)) {
-			continue
-		}
-		if e.JSON {
+		switch {
+		case e.JSON:
 			if err := e.out.element(map[string]any{
 				"plan": p.ID, "action": p.Action, "status": p.State, "object": coffer.Object{Bucket: p.Object.Bucket, Key: p.Object.Key},
 				"findings": p.Findings, "changes": p.Changes, "created": p.Created, "clean": p.Clean,
 			}); err != nil {
 				return err
 			}
-			continue
+		case c.IDs:
+			e.out.say("%s", p.ID)
+		default:
+			t.row(p.ID, string(p.Action), string(p.State), "s3://"+p.Object.Bucket+"/"+p.Object.Key, fmt.Sprint(p.Changes),
+				p.Created.Local().Format(time.DateTime))
 		}
-		t.row(p.ID, string(p.Action), string(p.State), "s3://"+p.Object.Bucket+"/"+p.Object.Key, fmt.Sprint(p.Changes), p.Created.Format(time.DateTime))
 	}
-	if !e.JSON {
+	if !e.JSON && !c.IDs {
 		t.print()
+		if len(plans) == 0 {
+			e.out.say("No plans. Make one with `coffer remedy plan ID --action redact`.")
+		}
 	}
 	return nil
 }
