@@ -432,7 +432,7 @@ func (s *scene) pages() {
 	card := s.card()
 	html := "<!doctype html>\n<title>Receipt</title>\n<p>Jane Roe &mdash; credit card <b>" + card + "</b></p>\n<!-- credit card " + card + " -->\n"
 	f = s.object(Statements, "web/receipt.html", "text/plain", []byte(html))
-	f.found(coffer.CardNumber, line(3, int64(strings.Index(html[strings.Index(html, "<p>"):], card)+9)), "")
+	f.found(coffer.CardNumber, line(3, int64(strings.Index(html[strings.Index(html, "<p>"):], card)+1)), "")
 	f.publish("08-receipt", false)
 
 	acct := s.account()

@@ -183,16 +183,26 @@ func (v *Vault) indexFinding(ctx context.Context, permit *audit.Permit, rec *tri
 	entry := permit.Entry(audit.Intent)
 	entry.Finding, entry.Object = s.ID, rec.ObjectID
 	entry.Detail = map[string]string{"for": "index", "values": strconv.Itoa(len(lines))}
-	if _, err := v.Guard.Log.Append(ctx, entry); err != nil {
+	ref, err := v.Guard.Log.Append(ctx, entry)
+	if err != nil {
 		return 0, err
 	}
+	n, err := v.enter(ctx, rec, lines)
+	if err2 := v.report(ctx, permit, ref, rec.ObjectID, err, map[string]string{"for": "index", "values": strconv.Itoa(n)}); err2 != nil {
+		return 0, errors.Join(err, err2)
+	}
+	return n, err
+}
+
+// enter opens the values of lines, enters their fingerprints into the index and returns how many.
+func (v *Vault) enter(ctx context.Context, rec *triage.Record, lines []triage.Line) (int, error) {
 	opened, err := v.openLines(ctx, rec, lines)
 	if err != nil {
 		return 0, err
 	}
 	var ops []store.Op
 	for _, r := range opened {
-		ops = append(ops, v.indexOp(s.ID, Value{N: r.N, Type: r.Type, Plain: r.Plain}))
+		ops = append(ops, v.indexOp(rec.Finding.ID, Value{N: r.N, Type: r.Type, Plain: r.Plain}))
 		r.Plain.Wipe()
 	}
 	for batch := range slices.Chunk(ops, store.MaxOps) {
