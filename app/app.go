@@ -402,18 +402,19 @@ func (a *App) scrubBytes(note []byte) []byte {
 		}
 	}
 	// Whatever the type, no long run of digits belongs into a reason.
-	start, n := -1, 0
+	start, end, n := -1, 0, 0
 	for i := 0; i <= len(note); i++ {
 		switch {
 		case i < len(note) && '0' <= note[i] && note[i] <= '9':
 			if start < 0 {
 				start = i
 			}
+			end = i + 1
 			n++
 		case i < len(note) && start >= 0 && (note[i] == '-' || note[i] == ' '):
 		default:
 			if n >= 8 {
-				cuts = append(cuts, [2]int{start, i})
+				cuts = append(cuts, [2]int{start, end})
 			}
 			start, n = -1, 0
 		}

@@ -16,8 +16,8 @@ import (
 	"coffer/triage"
 )
 
-// Reveal opens the sealed values of a finding: those with the numbers ns, or all when there are none. The entry that says so
-// is durable before the first value is opened; when it cannot be written nothing is opened and the error wraps
+// Reveal opens the sealed values of a finding, in ascending order: those with the numbers ns, or all when there are none. The entry
+// that says so is durable before the first value is opened; when it cannot be written nothing is opened and the error wraps
 // coffer.ErrUnavailable. A second entry reports the result before the values are returned.
 //
 // A number that the finding does not have, or whose value is not sealed, gives coffer.ErrNotFound. The caller wipes the values.
@@ -101,7 +101,7 @@ func pick(lines []triage.Line, ns []int) ([]triage.Line, error) {
 		}
 		return out, nil
 	}
-	for _, n := range ns {
+	for _, n := range slices.Compact(slices.Sorted(slices.Values(ns))) {
 		i, ok := slices.BinarySearchFunc(lines, n, func(l triage.Line, n int) int { return l.N - n })
 		switch {
 		case !ok:
