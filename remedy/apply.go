@@ -727,11 +727,14 @@ func (m *Remedy) finish(ctx context.Context, permit *audit.Permit, p *Plan, l *j
 			Key: m.wroteKey(p.ObjectID, now.ETag), Value: []byte(p.ID), Version: store.NewVersion()}})
 	}
 	var err error
-	if p.Residual, err = m.residual(ctx, p.Object, clean, p.Object.VersionID); err != nil {
+	if p.Residual, err = m.remaining(ctx, p, clean); err != nil {
 		return err
 	}
 	p.Clean = "current"
-	if len(p.Residual) == 0 {
+	switch {
+	case len(p.Unfixed) > 0 && !p.Result.Deleted:
+		p.Clean = ""
+	case len(p.Residual) == 0:
 		p.Clean = "all"
 	}
 	if err := m.settle(ctx, permit, p, l, closing); err != nil {

@@ -146,7 +146,7 @@ func (m *Remedy) look(ctx context.Context, p *Plan, c *Certificate) error {
 		if !p.Result.Deleted {
 			clean = p.Result.Object.VersionID
 		}
-		if c.Residual, err = m.residual(ctx, p.Object, clean, p.Object.VersionID); err != nil {
+		if c.Residual, err = m.remaining(ctx, p, clean); err != nil {
 			return err
 		}
 		backups, err := m.keyBackups(ctx, p)
@@ -157,6 +157,8 @@ func (m *Remedy) look(ctx context.Context, p *Plan, c *Certificate) error {
 		switch {
 		case !ours:
 			c.Clean = "unknown: the object was changed by somebody else since the fix"
+		case len(p.Unfixed) > 0 && !p.Result.Deleted:
+			c.Clean = "not clean"
 		case len(c.Residual) > 0 || !p.Verified:
 			c.Clean = "current clean"
 		default:

@@ -121,7 +121,7 @@ type Plan struct {
 	Include  Include       `json:"include"`
 	Only     bool          `json:"onlyReported,omitempty"`
 	AsText   bool          `json:"asText,omitempty"` // the object does not parse; it is fixed as lines of text
-	Object   coffer.Object `json:"object"` // the pinned version
+	Object   coffer.Object `json:"object"`           // the pinned version
 	ObjectID string        `json:"objectId"`
 	Size     int64         `json:"size"`
 	Findings []string      `json:"findings"`
@@ -139,7 +139,9 @@ type Plan struct {
 	Possible      []Possible              `json:"possible,omitempty"`
 	Authenticates int                     `json:"authentication,omitempty"` // card authentication values among the changes
 	Residual      []string                `json:"residual,omitempty"`       // copies that the fix does not touch
-	Warnings      []string                `json:"warnings,omitempty"`
+	// Unfixed is what the fix cannot remove from the current version; it counts as residual after the fix.
+	Unfixed  []string `json:"unfixed,omitempty"`
+	Warnings []string `json:"warnings,omitempty"`
 
 	By        string     `json:"by"`
 	Created   time.Time  `json:"created"`
@@ -153,7 +155,7 @@ type Plan struct {
 	// Epoch of the object's lease under which the plan was applied: it orders the fixes of an object.
 	Epoch      int64     `json:"epoch,omitempty"`
 	Verified   bool      `json:"verified,omitempty"`
-	Clean      string    `json:"clean,omitempty"` // current or all
+	Clean      string    `json:"clean,omitempty"` // current or all; empty when the fix left something in the current version
 	Until      time.Time `json:"undoUntil,omitzero"`
 	Ended      time.Time `json:"ended,omitzero"`        // undone or purged
 	KeyGone    time.Time `json:"keyDestroyed,omitzero"` // from then on no copy of the kept original can be opened
@@ -591,6 +593,15 @@ func (m *Remedy) residual(ctx context.Context, o coffer.Object, clean, pinned st
 	return out, nil
 }
 
+// remaining is residual after a fix, together with what the fix could not remove.
+func (m *Remedy) remaining(ctx context.Context, p *Plan, clean string) ([]string, error) {
+	out, err := m.residual(ctx, p.Object, clean, p.Object.VersionID)
+	if p.Result != nil && !p.Result.Deleted {
+		out = append(out, p.Unfixed...)
+	}
+	return out, err
+}
+
 // find extracts the reported values, sweeps the object, and stores what is to be changed.
 func (m *Remedy) find(ctx context.Context, p *Plan, info object.Info, recs []*triage.Record) error {
 	var subjects []subject
@@ -629,6 +640,13 @@ func (m *Remedy) find(ctx context.Context, p *Plan, info object.Info, recs []*tr
 		return err
 	}
 	w.describe(p)
+	if w.names(info.Key) {
+		p.Unfixed = append(p.Unfixed, "current version: the object's name holds a value")
+	}
+	if n := w.counts.named; n > 0 {
+		p.Unfixed = append(p.Unfixed, fmt.Sprintf("current version: the names of %d files in the archive hold a value", n))
+	}
+	p.Residual = append(p.Residual, p.Unfixed...)
 	p.Resweep = p.Changes > maxStored
 	p.Digest = m.changesDigest(w)
 	return nil

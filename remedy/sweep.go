@@ -81,9 +81,10 @@ type sweep struct {
 	possible []Possible
 	digest   hash.Hash // of all changes
 	counts   struct {
-		byType                                              map[coffer.DataType]int
-		changes, swept, possible, unplaced, left, authentic int
+		byType                                                     map[coffer.DataType]int
+		changes, swept, possible, unplaced, left, authentic, named int
 	}
+	member string // of the last region
 }
 
 // typed is a type with its detector.
@@ -206,6 +207,12 @@ func (w *sweep) run(ctx context.Context, dst io.Writer, f format.Format, src for
 }
 
 func (w *sweep) visit(r *format.Region) ([]format.Edit, error) {
+	if r.At.Member != w.member {
+		w.member = r.At.Member
+		if names := r.At.Names(); len(names) > 0 && w.names(names[len(names)-1]) {
+			w.counts.named++
+		}
+	}
 	hits := w.reported(r)
 	if !w.only {
 		hits = w.search(r, hits)
@@ -254,6 +261,18 @@ func (w *sweep) visit(r *format.Region) ([]format.Edit, error) {
 		}
 	}
 	return edits, nil
+}
+
+// names reports whether a name, of the object or of a file in an archive, holds one of the values or another beyond doubt. A fix
+// changes what documents hold, not what they are called.
+func (w *sweep) names(name string) bool {
+	text := detect.Text{Text: []byte(name)}
+	holds := false
+	w.values.Find(text.Text, func(int, int, int) bool { holds = true; return false })
+	for _, typ := range w.types {
+		holds = holds || typ.det.Distinct() && len(typ.det.Scan(text)) > 0
+	}
+	return holds
 }
 
 // count counts a change and takes it into the digest.

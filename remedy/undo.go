@@ -240,7 +240,7 @@ func (m *Remedy) purge(ctx context.Context, permit *audit.Permit, p *Plan, l *jo
 		p.ValuesGone = true
 	}
 	var err error
-	if p.Residual, err = m.residual(ctx, p.Object, clean, p.Object.VersionID); err != nil {
+	if p.Residual, err = m.remaining(ctx, p, clean); err != nil {
 		return err
 	}
 	backups, err := m.keyBackups(ctx, p)
@@ -249,7 +249,10 @@ func (m *Remedy) purge(ctx context.Context, permit *audit.Permit, p *Plan, l *jo
 	}
 	p.Residual = append(p.Residual, backups...)
 	p.Clean = "current"
-	if len(p.Residual) == 0 {
+	switch {
+	case len(p.Unfixed) > 0 && !p.Result.Deleted:
+		p.Clean = ""
+	case len(p.Residual) == 0:
 		p.Clean = "all"
 	}
 	recs, err := m.covered(ctx, p)

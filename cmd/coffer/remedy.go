@@ -369,7 +369,7 @@ func (e *env) showApplied(p *remedy.Plan) error {
 	clean := map[string]string{"all": "all known copies clean", "current": "current clean", "": "not clean"}[p.Clean]
 	e.out.say("%s: applied, verified %t: %s.", p.ID, p.Verified, clean)
 	for _, r := range p.Residual {
-		e.out.say("  remaining: %s", safe(r))
+		e.out.say("  remaining copy: %s", safe(r))
 	}
 	if !p.Until.IsZero() {
 		e.out.say("  Undo until %s with: coffer remedy undo %s", p.Until.Local().Format("2006-01-02 15:04 MST"), p.ID)
@@ -394,6 +394,11 @@ func (c *remedyUndoCmd) Run(e *env) error {
 	}
 	if e.JSON {
 		return e.out.element(map[string]any{"plan": p.ID, "status": p.State, "object": coffer.Object{Bucket: p.Object.Bucket, Key: p.Object.Key}})
+	}
+	if p.Authenticates > 0 {
+		e.out.say("%s is undone: s3://%s/%s is as it was before, but for its card authentication data, which is blanked.", p.ID,
+			safe(p.Object.Bucket), safe(p.Object.Key))
+		return nil
 	}
 	e.out.say("%s is undone: s3://%s/%s is as it was before.", p.ID, safe(p.Object.Bucket), safe(p.Object.Key))
 	return nil
@@ -441,7 +446,7 @@ func (c *remedyPurgeCmd) Run(e *env) error {
 	}
 	e.out.say("%s is purged; from %s no copy of the original can be opened.", p.ID, p.KeyGone.Format(time.RFC3339))
 	for _, r := range p.Residual {
-		e.out.say("  remaining: %s", safe(r))
+		e.out.say("  remaining copy: %s", safe(r))
 	}
 	return nil
 }
