@@ -39,7 +39,8 @@ import (
 // HomeFormat is the format of the home that this program reads and writes.
 const HomeFormat = 1
 
-// Options say where the home is and override its configuration. Empty members mean the configuration's, then the default.
+// Options say where the home is and override its configuration. Empty members mean the configuration's, then the default. Relative
+// paths are relative to the working directory; those in the configuration are relative to the home.
 type Options struct {
 	Home      string
 	Objects   string
@@ -132,6 +133,14 @@ func Open(ctx context.Context, opt Options) (_ *App, err error) {
 	}
 	if a.Config, err = ReadConfig(a.Home); err != nil {
 		return nil, err
+	}
+	for _, spec := range []*string{&opt.Objects, &opt.Originals, &opt.Keys, &opt.Store} {
+		if scheme, path, ok := strings.Cut(*spec, ":"); ok && path != "" {
+			if path, err = filepath.Abs(path); err != nil {
+				return nil, err
+			}
+			*spec = scheme + ":" + path
+		}
 	}
 	ad, err := a.adapters(opt)
 	if err != nil {

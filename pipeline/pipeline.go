@@ -336,7 +336,7 @@ func (l *located) into(rec *triage.Record, now time.Time) {
 		why = append(why, fmt.Sprintf("%d of %d occurrences hold no value that can be read", lost, len(l.lines)))
 	}
 	if l.withheld > 0 {
-		why = append(why, fmt.Sprintf("%d values are card authentication data, which is counted and never sealed", l.withheld))
+		why = append(why, fmt.Sprintf("card authentication data is counted and never sealed: %d of %d", l.withheld, len(l.lines)))
 	}
 	if l.unverified != "" {
 		why = append(why, "unverified: "+l.unverified)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"iter"
 	"os"
@@ -175,6 +176,9 @@ func (auditVerifyCmd) Help() string {
 }
 
 func (c *auditVerifyCmd) Run(e *env) error {
+	if c.Log != "" && c.Key == "" {
+		return usage("--log needs --key: a key that came by another way than the log, such as a copy of HOME/keys/log.key.pub")
+	}
 	opt := audit.VerifyOptions{Key: c.Key}
 	dir := c.Log
 	if b, err := os.ReadFile(c.Key); c.Key != "" && err == nil {
@@ -204,7 +208,8 @@ func (c *auditVerifyCmd) Run(e *env) error {
 		if opt.Key == "" {
 			opt.Key = a.Log.VerifierKey()
 		}
-		if err := a.Log.Sequence(e.ctx); err != nil {
+		// A damaged log is not extended any more; the report says what is wrong with it.
+		if err := a.Log.Sequence(e.ctx); err != nil && !errors.Is(err, coffer.ErrCorrupt) {
 			return err
 		}
 	}
@@ -213,7 +218,7 @@ func (c *auditVerifyCmd) Run(e *env) error {
 		return err
 	}
 	if e.JSON {
-		if err := e.out.element(report); err != nil {
+		if err := e.out.element(verified(report)); err != nil {
 			return err
 		}
 	} else {
@@ -223,6 +228,45 @@ func (c *auditVerifyCmd) Run(e *env) error {
 		return &quietError{}
 	}
 	return nil
+}
+
+// verifyJSON is the contract of `coffer audit verify --json`.
+type verifyJSON struct {
+	Whole          bool           `json:"whole"`
+	Origin         string         `json:"origin"`
+	Entries        int64          `json:"entries"` // under the checkpoint
+	Root           string         `json:"root"`
+	Writers        int            `json:"writers"`
+	First          time.Time      `json:"first,omitzero"`
+	Last           time.Time      `json:"last,omitzero"`
+	Extends        int64          `json:"extends"` // size of the checkpoint that the log extends; -1: none
+	Pending        int64          `json:"pending"` // entries not yet under the checkpoint; -1: not known
+	Open           []auditRefJSON `json:"open"`    // intents without a result
+	Contradictions int            `json:"contradictions"`
+	Problems       []auditRefJSON `json:"problems"`
+}
+
+type auditRefJSON struct {
+	Index  int64         `json:"index"`
+	Time   time.Time     `json:"time,omitzero"`
+	Action access.Action `json:"action,omitempty"`
+	Kind   string        `json:"kind,omitempty"`
+	What   string        `json:"what,omitempty"`
+}
+
+func verified(r *audit.Report) verifyJSON {
+	out := verifyJSON{
+		Whole: r.Count == 0, Origin: r.Checkpoint.Origin, Entries: r.Checkpoint.Size, Root: r.Checkpoint.Root.String(), Writers: r.Writers,
+		First: r.First, Last: r.Last, Extends: r.Extends, Pending: r.Pending, Open: []auditRefJSON{}, Contradictions: r.Count,
+		Problems: []auditRefJSON{},
+	}
+	for _, x := range r.Open {
+		out.Open = append(out.Open, auditRefJSON{Index: x.Index, Time: x.Time, Action: x.Action})
+	}
+	for _, p := range r.Problems {
+		out.Problems = append(out.Problems, auditRefJSON{p.Index, p.Time, p.Action, string(p.Kind), p.What})
+	}
+	return out
 }
 
 func (e *env) printReport(r *audit.Report) {

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -106,6 +107,9 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return asked
 	}
 	e := &env{globals: &c.globals, ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr, parser: parser}
+	if err != nil {
+		e.JSON = e.JSON || slices.Contains(args, "--json") // the parser may have failed before it came to the flag
+	}
 	e.out = newOutput(e)
 	if err != nil {
 		e.fail(fmt.Errorf("%w; run `coffer help`", err), "usage")
