@@ -570,15 +570,13 @@ func keysOf(ctx context.Context, dir string, opt RestoreOptions) error {
 		if err != nil {
 			return err
 		}
-		to := filepath.Join(opt.Home, "keys", h.Name)
-		switch h.Name {
-		case "keys.db":
-			to = filepath.Join(opt.Home, "store", h.Name)
-		case "ring", "log.key", "log.key.pub":
-		default:
+		to, ok := map[string]string{
+			"keys.db": "store/keys.db", "ring": "keys/ring", "log.key": "keys/log.key", "log.key.pub": "keys/log.key.pub",
+		}[h.Name]
+		if !ok {
 			return fmt.Errorf("bundle of the keys: %w", coffer.ErrCorrupt)
 		}
-		if _, _, err := writeNew(to, t); err != nil {
+		if _, _, err := writeNew(filepath.Join(opt.Home, filepath.FromSlash(to)), t); err != nil {
 			return err
 		}
 	}

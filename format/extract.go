@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 
 	"coffer"
@@ -62,9 +61,6 @@ func (f Found) Value() coffer.Plaintext {
 	return coffer.NewPlaintext(b)
 }
 
-// errEnough ends a walk whose rest nobody wants.
-var errEnough = errors.New("enough")
-
 // Extract finds the values at the places of occs by one walk of the document, and returns one Found for each, in the order of
 // occs. Occurrences with equal place and type pair with the matches there in document order. A place that the document does
 // not hold gives OutcomeMissing. Errors are Walk's; what was found before one is returned with it.
@@ -95,13 +91,6 @@ type candidate struct {
 	region bool // not a match: the whole place
 	inRow  bool // found by searching the row: preferred to the cell alone
 	pieces []Piece
-}
-
-// rowText is a cell of the row being collected.
-type rowText struct {
-	text, name []byte
-	piece      func(i, j int) Piece
-	ok         bool
 }
 
 type extraction struct {

@@ -53,9 +53,6 @@ const (
 	iterations    = 600_000
 	maxIterations = 10_000_000
 	saltSize      = 16
-
-	nonceSize = 12
-	tagSize   = 16
 )
 
 // The domains of what is computed under the keys of a ring.

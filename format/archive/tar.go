@@ -307,11 +307,11 @@ func (w *tarWalk) member(h *tarHeader) error {
 		defer w.before.Close()
 	}
 	head := make([]byte, min(h.size, HeadSize))
-	if b, err := w.br.Peek(len(head)); err != nil {
+	b, err := w.br.Peek(len(head))
+	if err != nil {
 		return w.container.at.in(w.invalid("member breaks off"))
-	} else {
-		copy(head, b)
 	}
+	copy(head, b)
 	if w.dst == nil {
 		if _, err := w.walk(src, head, nil, nil, body.failed); err != nil {
 			return err

@@ -315,7 +315,7 @@ func (d *number) Scan(t Text) []Match {
 		return nil
 	}
 	var buf [16]found
-	fs, any := buf[:0], false
+	fs, some := buf[:0], false
 	var named, asked bool
 	// settle drops the last match if it is not beyond doubt. It is called when nothing that follows can replace it any more.
 	settle := func() {
@@ -333,14 +333,14 @@ func (d *number) Scan(t Text) []Match {
 		if v < sure {
 			return
 		}
-		any = true
+		some = true
 		if n := len(fs); n > settled && fs[n-1].end <= start {
 			settle()
 			settled = len(fs)
 		}
 		fs = resolve(fs, found{start, end, v}, d.short)
 	})
-	if !any && t.Cell {
+	if !some && t.Cell {
 		if w, ok := d.whole(&d.strong, t.Text); ok {
 			fs = append(fs, w)
 		}
@@ -403,7 +403,7 @@ func (m *registry) scan(t Text, only *selection, emit func(int32, Match)) {
 	}
 	var buf [16]hit
 	pending := buf[:0] // the hits that a later one may still replace
-	var any, named, asked selection
+	var all, named, asked selection
 	settle := func(h hit) {
 		d := m.all[h.d].d.(*number)
 		if !asked.has(h.d) {
@@ -420,7 +420,7 @@ func (m *registry) scan(t Text, only *selection, emit func(int32, Match)) {
 		if v < sure {
 			return
 		}
-		any.add(d)
+		all.add(d)
 		n := 0
 		for _, p := range pending {
 			if p.end <= start {
@@ -452,7 +452,7 @@ func (m *registry) scan(t Text, only *selection, emit func(int32, Match)) {
 	if t.Cell {
 		var c chain
 		if c.fill(t.Text) {
-			strict := any
+			strict := all
 			m.strong.judge(&c, 0, c.n, true, only, func(d int32, start, end int, v verdict) {
 				if !strict.has(d) {
 					add(d, start, end, v)

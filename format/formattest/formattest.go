@@ -475,10 +475,6 @@ func rewrite(t testing.TB, h Harness, doc []byte, plain []Seen, seed uint64) {
 	}
 }
 
-func everything(r *format.Region) []format.Edit {
-	return []format.Edit{{Start: r.Lead, End: r.Commit}}
-}
-
 // wanted asks for places that the full walk names and compares what the walk for them visits.
 func wanted(t testing.TB, h Harness, doc []byte, plain []Seen, seed uint64) {
 	t.Helper()
