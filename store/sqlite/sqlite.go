@@ -135,7 +135,7 @@ func open(path string) (_ *DB, err error) {
 	}
 	defer func() {
 		if err != nil {
-			db.closeConnections()
+			_ = db.closeConnections()
 			err = classify(err)
 		}
 	}()
