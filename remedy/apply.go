@@ -71,15 +71,21 @@ func (m *Remedy) begin(ctx context.Context, ask access.Ask, action access.Action
 	if err != nil {
 		return nil, nil, err
 	}
-	ask.Context.Requester = p.By
+	p.Circumstances(&ask.Context)
+	permit, err := m.Guard.Check(ctx, ask.Caller, action, res, ask.Context)
+	return p, permit, err
+}
+
+// Circumstances adds to c what policies may ask about a plan: who made it, who approved it and until when that is good, and how many
+// values it changes.
+func (p *Plan) Circumstances(c *access.Context) {
+	c.Requester, c.Values = p.By, p.Changes
 	for _, a := range p.Approvals {
-		ask.Context.Approvers = append(ask.Context.Approvers, a.By)
-		if until := a.At.Add(approvalTTL); ask.Context.ApprovedUntil.IsZero() || until.Before(ask.Context.ApprovedUntil) {
-			ask.Context.ApprovedUntil = until
+		c.Approvers = append(c.Approvers, a.By)
+		if until := a.At.Add(approvalTTL); c.ApprovedUntil.IsZero() || until.Before(c.ApprovedUntil) {
+			c.ApprovedUntil = until
 		}
 	}
-	permit, err := m.Guard.Check(ctx, ask.Caller, action, res, ask.Values(p.Changes).Context)
-	return p, permit, err
 }
 
 // locked runs act while this worker holds the lease on the plan's object, with the plan read again under it.
