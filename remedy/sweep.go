@@ -72,6 +72,7 @@ type sweep struct {
 	types   []typed
 	columns map[column]bool
 	units   map[coffer.Location][]reported // reported pieces inside cells and scalars, by their region
+	rows    map[int64]bool                 // rows and record indices of units; asked first, since a Location is long to hash
 	spans   map[string][]reported          // others, by member, in order of their source bytes
 
 	emit     func(Change) error         // is given every change, in document order
@@ -131,7 +132,7 @@ func newSweep(set *detect.Set, subjects []subject, include Include, only bool, r
 	w := &sweep{
 		set: set, include: include, only: only, replace: replace, subjects: subjects,
 		columns: map[column]bool{}, units: map[coffer.Location][]reported{},
-		spans: map[string][]reported{},
+		rows: map[int64]bool{}, spans: map[string][]reported{},
 	}
 	w.counts.byType = map[coffer.DataType]int{}
 	var values [][]byte
@@ -152,6 +153,7 @@ func newSweep(set *detect.Set, subjects []subject, include Include, only bool, r
 			r := reported{s, p, typ}
 			if p.InUnit {
 				w.units[p.Region] = append(w.units[p.Region], r)
+				w.rows[p.Region.Row+p.Region.Index] = true // of which a place has one
 				w.columns[columnOf(p.Region, o.Type)] = true
 			} else if p.Span != nil {
 				w.spans[p.Span.Member] = append(w.spans[p.Span.Member], r)
@@ -291,6 +293,9 @@ func (w *sweep) count(c *Change) {
 // reported returns the reported pieces that stand in r.
 func (w *sweep) reported(r *format.Region) (hits []hit) {
 	if r.Whole {
+		if !w.rows[r.At.Row+r.At.Index] {
+			return nil
+		}
 		for _, p := range w.units[r.At] {
 			i := int(p.piece.Off - r.Off)
 			j := i + p.piece.Text.Len()

@@ -223,6 +223,9 @@ type number struct {
 func (d *number) Distinct() bool { return d.strong.lens != 0 }
 
 func (d *number) Find(t Text) []Match {
+	if !d.forms.enough(t.Text) {
+		return nil
+	}
 	var buf [16]found
 	best := d.read(t.Text, buf[:0], false)
 	// A cell may be the value as a whole, written with separators that running text could not be trusted to have.
@@ -311,7 +314,7 @@ func nearest(t Text, fs []found, words *keywords) []found {
 }
 
 func (d *number) Scan(t Text) []Match {
-	if !d.Distinct() {
+	if !d.Distinct() || !d.strong.enough(t.Text) {
 		return nil
 	}
 	var buf [16]found
@@ -447,6 +450,9 @@ func (m *registry) scan(t Text, only *selection, emit func(int32, Match)) {
 		}
 		pending = slices.DeleteFunc(pending, func(p hit) bool { return p.d == d })
 		pending = append(pending, hit{found{start, end, v}, d})
+	}
+	if !m.strong.enough(t.Text) {
+		return
 	}
 	m.strong.walk(t.Text, false, only, add)
 	if t.Cell {

@@ -417,6 +417,8 @@ type formOf struct {
 type index struct {
 	byLen [maxValue + 1][]formOf
 	lens  uint64 // bit n: forms of length n exist
+	// least is how many digits the form with the fewest of them has: most cells of a table have fewer and are done with.
+	least int
 	// Bit n: a form that begins with a digit, or a letter, may have its first separator after n characters, or ends there.
 	firstDigit, firstLetter uint64
 }
@@ -425,6 +427,9 @@ func (x *index) add(d int, fs []form) {
 	for i := range fs {
 		f := &fs[i]
 		x.byLen[f.n] = append(x.byLen[f.n], formOf{f.digit, f.letter, f, int32(d)})
+		if n := bits.OnesCount64(f.digit); x.lens == 0 || n < x.least {
+			x.least = n
+		}
 		x.lens |= 1 << f.n
 		first := (f.group|f.free)&(1<<f.n-1)&^1 | 1<<f.n
 		if f.letter&1 == 0 {
@@ -434,6 +439,20 @@ func (x *index) add(d int, fs []form) {
 			x.firstLetter |= first
 		}
 	}
+}
+
+// enough reports whether b has as many digits as a form needs.
+func (x *index) enough(b []byte) bool {
+	n := x.least
+	for i := 0; n > 0; i, n = i+1, n-1 {
+		if len(b)-i < n {
+			return false
+		}
+		if i = nextDigit(b, i); i == len(b) {
+			return false
+		}
+	}
+	return true
 }
 
 // leads reports whether a form may have b[s:e], letters and digits, in front of its first separator.
