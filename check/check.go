@@ -275,7 +275,7 @@ func (c *checker) object(ctx context.Context, rec *triage.Record, lines []triage
 		return err
 	}
 	c.report.Objects++
-	unchanged := info.ETag != "" && strings.Trim(f.Object.ETag, `"`) == info.ETag
+	unchanged := rec.Read != nil && rec.Read.ETag == info.ETag
 	if unchanged {
 		if err := c.same(ctx, rec, info, lines, values); err != nil {
 			return err

@@ -382,6 +382,7 @@ func (p *Pipeline) locate(ctx context.Context, rec *triage.Record, lines []triag
 		return nil, err
 	}
 	out.unverified = unverified
+	rec.Read = &info.Object
 
 	occs := make([]coffer.Occurrence, len(lines))
 	for i, l := range lines {

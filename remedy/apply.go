@@ -11,7 +11,6 @@ import (
 	"path"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"coffer"
@@ -224,10 +223,6 @@ func (m *Remedy) isResult(ctx context.Context, p *Plan, current object.Info, gon
 	return sum == p.Result.SHA256, err
 }
 
-func (m *Remedy) opener(ctx context.Context, o coffer.Object) func() (io.Reader, error) {
-	return func() (io.Reader, error) { return m.Objects.Open(ctx, o) }
-}
-
 // digest returns the SHA-256 and size of an object's bytes.
 func (m *Remedy) digest(ctx context.Context, o coffer.Object) (string, int64, error) {
 	body, err := m.Objects.Open(ctx, o)
@@ -271,7 +266,7 @@ func (m *Remedy) checkSealed(ctx context.Context, permit *audit.Permit, p *Plan)
 		if err != nil {
 			return nil, err
 		}
-		rewritten := strings.Trim(rec.Finding.Object.ETag, `"`) != p.Object.ETag && m.wrote(ctx, p.ObjectID, p.Object.ETag)
+		rewritten := (rec.Read == nil || rec.Read.ETag != p.Object.ETag) && m.wrote(ctx, p.ObjectID, p.Object.ETag)
 		if rewritten && !planted.On(planted.SkipCheckSealed) {
 			if err := m.stillStanding(ctx, permit, rec, lines, found); err != nil {
 				return nil, err

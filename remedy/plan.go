@@ -493,29 +493,10 @@ func (m *Remedy) pin(ctx context.Context, g Group) (object.Info, error) {
 	if err != nil {
 		return info, fmt.Errorf("object: %w", err)
 	}
-	for _, r := range g.Records {
-		// A finding without a sealed value counts too: verification codes are never sealed, and still to be removed.
-		if etag := strings.Trim(r.Finding.Object.ETag, `"`); etag != "" && etag == info.ETag {
-			return info, nil
-		}
-	}
-	if m.wrote(ctx, g.ObjectID, info.ETag) {
+	// A finding without a sealed value counts too: verification codes are never sealed, and still to be removed.
+	if slices.ContainsFunc(g.Records, func(r *triage.Record) bool { return r.Read != nil && r.Read.ETag == info.ETag }) ||
+		m.wrote(ctx, g.ObjectID, info.ETag) {
 		return info, nil
-	}
-	for _, r := range g.Records {
-		if r.Sealed > 0 && r.Unverified != "" && r.Finding.Size == info.Size {
-			return info, nil // accepted at intake on the same grounds
-		}
-		// A multipart ETag was compared at intake by content; do the same again.
-		if r.Sealed > 0 && strings.Contains(r.Finding.Object.ETag, "-") {
-			match, _, err := object.MatchETag(r.Finding.Object.ETag, info.Size, m.opener(ctx, info.Object))
-			if err != nil {
-				return info, err
-			}
-			if match {
-				return info, nil
-			}
-		}
 	}
 	return info, fmt.Errorf("the object is not what Macie saw: somebody changed it since; `coffer finding relocate` looks at it as it is now: %w", coffer.ErrChanged)
 }

@@ -92,6 +92,8 @@ type Record struct {
 	ObjectID   string                 `json:"objectId"`             // keyed hash of bucket and key
 	Received   time.Time              `json:"received"`
 	SealedAt   time.Time              `json:"sealedAt,omitzero"`
+	// Read is the version that intake read: the one that Macie saw, as far as could be told. Fixes are pinned to it.
+	Read *coffer.Object `json:"read,omitempty"`
 	// Was is the version that Macie saw, when the finding was relocated into another one.
 	Was       *coffer.Object `json:"was,omitempty"`
 	Tagged    bool           `json:"tagged,omitempty"`
