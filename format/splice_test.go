@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -196,5 +197,36 @@ func TestRuneCut(t *testing.T) {
 		if got := format.RuneCut([]byte(text), n); got != want {
 			t.Errorf("cut at %d: %d, want %d", n, got, want)
 		}
+	}
+}
+
+// TestTapeForgetsPassedEdits: a walk that only looks makes as many edits as one that writes, and holds none of them.
+func TestTapeForgetsPassedEdits(t *testing.T) {
+	const n = 200_000
+	tape := format.NewTape(t.Context(), nil, strings.NewReader(strings.Repeat("x", n)))
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap()
+	for i := range int64(n) {
+		if err := tape.Fill(1); err != nil {
+			t.Fatal(err)
+		}
+		if err := tape.Edit(format.Span{Start: i, End: i + 1, New: []byte("y")}); err != nil {
+			t.Fatal(err)
+		}
+		if err := tape.Advance(1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if grown := int64(heap()) - int64(before); grown > 2<<20 {
+		t.Errorf("holds %d bytes after %d edits", grown, n)
+	}
+	runtime.KeepAlive(tape)
+	if tape.Free(format.Span{Start: n - 1, End: n}) {
+		t.Error("a place that is passed is free")
 	}
 }

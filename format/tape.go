@@ -134,6 +134,11 @@ func (t *Tape) Advance(n int) error {
 	end := t.base + int64(n)
 	defer func() { t.r += n; t.base = end }()
 	if t.dst == nil {
+		// Passed edits would otherwise pile up, as many as the document has values.
+		for len(t.spans) > 0 && t.spans[0].Start < end {
+			t.skip = max(t.skip, t.spans[0].End)
+			t.spans = t.spans[1:]
+		}
 		return nil
 	}
 	pos := t.base

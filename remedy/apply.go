@@ -464,9 +464,12 @@ func (m *Remedy) spans(ctx context.Context, p *Plan) ([]format.Span, error) {
 }
 
 func (m *Remedy) rewrite(ctx context.Context, permit *audit.Permit, p *Plan, l *job.Lease, closing Closing, current object.Info, subjects []subject) error {
-	spans, err := m.spans(ctx, p)
-	if err != nil {
-		return err
+	var spans []format.Span
+	var err error
+	if !p.Resweep {
+		if spans, err = m.spans(ctx, p); err != nil {
+			return err
+		}
 	}
 	if err := m.sealSweep(ctx, permit, p, l, subjects); err != nil {
 		return err
@@ -516,7 +519,7 @@ func (m *Remedy) rewrite(ctx context.Context, permit *audit.Permit, p *Plan, l *
 	if err := l.Renew(ctx); err != nil {
 		return err
 	}
-	if err := m.verify(ctx, p, staged, spans, subjects, write); err != nil {
+	if err := m.verify(ctx, p, staged, subjects, write); err != nil {
 		return err
 	}
 	sum := staged.SHA256()
@@ -589,9 +592,19 @@ func (m *Remedy) sealSweep(ctx context.Context, permit *audit.Permit, p *Plan, l
 	if err := m.sweepObject(ctx, p, w, nil, p.Object); err != nil {
 		return fmt.Errorf("search the object: %w", err)
 	}
-	defer func() {
-		for _, s := range w.sealable {
+	// Only one list of a hundred thousand values at a time.
+	values := make([]vault.Value, 0, len(w.sealable))
+	for _, s := range w.sealable {
+		if s.t.Authentication() || s.plain.Len() > vault.MaxPlaintext {
 			s.plain.Wipe()
+			continue
+		}
+		values = append(values, vault.Value{N: len(values) + 1, Type: s.t, At: s.at, Plain: s.plain})
+	}
+	w.sealable = nil
+	defer func() {
+		for _, v := range values {
+			v.Plain.Wipe()
 		}
 	}()
 	if p.SweepValues != "" {
@@ -602,13 +615,6 @@ func (m *Remedy) sealSweep(ctx context.Context, permit *audit.Permit, p *Plan, l
 	p.SweepValues = store.NewVersion()[:16]
 	if err := m.apply1(ctx, p, l); err != nil {
 		return err
-	}
-	var values []vault.Value
-	for _, s := range w.sealable {
-		if s.t.Authentication() || s.plain.Len() > vault.MaxPlaintext {
-			continue
-		}
-		values = append(values, vault.Value{N: len(values) + 1, Type: s.t, At: s.at, Plain: s.plain})
 	}
 	p.Sealed = len(values)
 	if len(values) == 0 {
@@ -629,7 +635,7 @@ func (m *Remedy) sealSweep(ctx context.Context, permit *audit.Permit, p *Plan, l
 
 // verify demands of the staged bytes that they parse as before, that nothing outside the spans differs, and that none of the
 // values is left.
-func (m *Remedy) verify(ctx context.Context, p *Plan, staged object.Staged, spans []format.Span, subjects []subject, write func(io.Writer) error) error {
+func (m *Remedy) verify(ctx context.Context, p *Plan, staged object.Staged, subjects []subject, write func(io.Writer) error) error {
 	// Outside the spans: what was staged is exactly the original with the spans applied, computed once more.
 	h := sha256.New()
 	if err := write(h); err != nil {

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"hash"
 	"io"
@@ -85,7 +86,8 @@ type sweep struct {
 		byType                                                     map[coffer.DataType]int
 		changes, swept, possible, unplaced, left, authentic, named int
 	}
-	member string // of the last region
+	member  string // of the last region
+	scratch []byte
 }
 
 // typed is a type with its detector.
@@ -287,7 +289,18 @@ func (w *sweep) count(c *Change) {
 	if c.Why == "reported" || c.Why == "value" || c.Why == "pattern" {
 		w.counts.left++
 	}
-	fmt.Fprintf(w.digest, "%s\x00%s\x00%d\x00%d\x00%q\n", c.At, c.Span.Member, c.Span.Start, c.Span.End, c.Span.New)
+	if c.Joined {
+		return // what replaces it is in the span of the change before
+	}
+	// Lengths in front make the bytes unambiguous.
+	b := binary.AppendUvarint(w.scratch[:0], uint64(len(c.Span.Member)))
+	b = append(b, c.Span.Member...)
+	b = binary.AppendUvarint(b, uint64(c.Span.Start))
+	b = binary.AppendUvarint(b, uint64(c.Span.End))
+	b = binary.AppendUvarint(b, uint64(len(c.Span.New)))
+	b = append(b, c.Span.New...)
+	w.digest.Write(b) // never fails
+	w.scratch = b
 }
 
 // reported returns the reported pieces that stand in r.
