@@ -291,6 +291,49 @@ func TestStaleHolder(t *testing.T) {
 	closeLog(t, b)
 }
 
+// pausingDB lets a test act between any read of an item and what the reader makes of it.
+type pausingDB struct {
+	store.DB
+	pause func()
+}
+
+func (d *pausingDB) Get(ctx context.Context, k store.Key) (store.Item, error) {
+	it, err := d.DB.Get(ctx, k)
+	if f := d.pause; f != nil {
+		d.pause = nil
+		f()
+	}
+	return it, err
+}
+
+// TestOvertaken: a process that read the head just before another one sequenced does not take the newer files for damage.
+func TestOvertaken(t *testing.T) {
+	h := newHome(t)
+	b := h.open()
+	appendN(t, b, 3)
+	if err := b.Sequence(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	db := &pausingDB{DB: h.db}
+	h.db = db
+	a := h.open()
+	appendN(t, a, 3)
+	db.pause = func() {
+		appendN(t, b, 3)
+		if err := b.Sequence(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := a.Sequence(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if n := h.sound().Checkpoint.Size; n != 9 {
+		t.Errorf("the checkpoint is over %d entries, want 9", n)
+	}
+	closeLog(t, a)
+	closeLog(t, b)
+}
+
 // TestStoreComesBack: while the store is down is acknowledged, and the same process goes on when it is up.
 func TestStoreComesBack(t *testing.T) {
 	for _, when := range []fault.When{fault.Before, fault.After} {

@@ -162,6 +162,12 @@ func (s *sequencer) step(ctx context.Context, release bool, broken *error) (more
 		return false, nil
 	}
 	if h, version, err = s.catchUp(ctx, h, version); err != nil {
+		if errors.Is(err, coffer.ErrCorrupt) {
+			// Another process may have replaced the head, and then files, after this one read the head.
+			if _, current, rerr := readHead(ctx, s.db); rerr == nil && current != version {
+				return false, fmt.Errorf("the audit log was sequenced meanwhile: %w", coffer.ErrConflict)
+			}
+		}
 		return false, err
 	}
 	if err := s.anchorAll(); err != nil {

@@ -43,6 +43,7 @@ func TestMain(m *testing.M) {
 //	field NAME KEY [N]      sets the variable to the member, a.b for one inside another, of the Nth line of standard output
 //	lines N                 standard output has as many lines
 func TestScripts(t *testing.T) {
+	t.Setenv("GOTMPDIR", memoryDir(t)) // where testscript makes its folders
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
@@ -55,6 +56,17 @@ func TestScripts(t *testing.T) {
 			"event": scriptEvent, "exit": scriptExit, "keys": scriptKeys, "field": scriptField, "lines": scriptLines,
 		},
 	})
+}
+
+// memoryDir is a folder in memory where the system has one: every command syncs what it writes, and hundreds of commands would
+// wait for the disk.
+func memoryDir(t *testing.T) string {
+	dir, err := os.MkdirTemp("/dev/shm", "coffer-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }
 
 func scriptEvent(ts *testscript.TestScript, neg bool, args []string) {
@@ -280,7 +292,7 @@ func TestTour(t *testing.T) {
 	}
 	cmd := exec.CommandContext(t.Context(), bash, "--noprofile", "--norc", "-c", script.String())
 	cmd.Dir = t.TempDir()
-	cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir(), "HOME="+t.TempDir(), "TZ=UTC", "COFFER_HOME=")
+	cmd.Env = append(os.Environ(), "TMPDIR="+memoryDir(t), "HOME="+t.TempDir(), "TZ=UTC", "COFFER_HOME=")
 	got, err := cmd.CombinedOutput()
 	parts := strings.Split(string(got), mark)
 	if len(parts) != 2*len(list)+1 {
@@ -302,7 +314,7 @@ func TestTour(t *testing.T) {
 // Eight commands at once on one home, over and over: the same finding and different ones are taken in, revealed, judged, fixed and
 // put back. Every command ends well or is refused for a reason that the other commands are, and afterwards every invariant holds.
 func TestManyProcesses(t *testing.T) {
-	home, events := filepath.Join(t.TempDir(), "home"), t.TempDir()
+	home, events := filepath.Join(memoryDir(t), "home"), t.TempDir()
 	command := func(args ...string) (string, error) {
 		var stderr bytes.Buffer
 		cmd := exec.CommandContext(t.Context(), "coffer", args...)
