@@ -66,7 +66,7 @@ func MatchETag(want string, size int64, open func() (io.Reader, error)) (match, 
 	if c, ok := r.(io.Closer); ok {
 		defer func() { err = errors.Join(err, c.Close()) }()
 	}
-	whole := md5.New()
+	whole := MD5()
 	buf := make([]byte, 256<<10)
 	var n int64
 	for {
@@ -142,7 +142,7 @@ type partSum struct {
 }
 
 func newPartSum(size int64) *partSum {
-	return &partSum{size: size, left: size, part: md5.New(), outer: md5.New()}
+	return &partSum{size: size, left: size, part: MD5(), outer: MD5()}
 }
 
 func (s *partSum) write(b []byte) {

@@ -66,7 +66,7 @@ func (d *Dir) etag(ctx context.Context, f *os.File) (string, stat, error) {
 		sum, ok := d.etags.get(k)
 		if !ok {
 			young := s.young()
-			h := md5.New()
+			h := object.MD5()
 			if _, err := io.Copy(h, contextReader{ctx, io.NewSectionReader(f, 0, s.size)}); err != nil {
 				return "", stat{}, err
 			}

@@ -5,7 +5,6 @@ package dir
 import (
 	"bytes"
 	"context"
-	"crypto/md5"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -144,7 +143,7 @@ func (v version) body() (object.Body, error) {
 		v.file.Close()
 		return object.Body{}, err
 	}
-	r.want, r.md5 = sum, md5.New()
+	r.want, r.md5 = sum, object.MD5()
 	if v.stat.size > inMemory {
 		return object.Body{ReadCloser: r, ReaderAt: r, Info: v.info}, nil
 	}

@@ -5,7 +5,6 @@ package dir
 import (
 	"bufio"
 	"context"
-	"crypto/md5"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -139,7 +138,7 @@ func (d *Dir) stage(ctx context.Context, o coffer.Object, a object.Attrs, fill f
 		f.Close()
 		return nil, fmt.Errorf("%s stands there: %w", kind(s.mode), coffer.ErrInvalid)
 	}
-	sum := &summer{ctx: ctx, f: f, sha: sha256.New(), md5: md5.New()}
+	sum := &summer{ctx: ctx, f: f, sha: sha256.New(), md5: object.MD5()}
 	w := bufio.NewWriterSize(sum, 256<<10)
 	if err = fill(struct{ io.Writer }{w}); err == nil {
 		err = w.Flush()
