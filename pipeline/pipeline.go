@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"path"
 	"slices"
 	"strconv"
@@ -106,13 +107,18 @@ func (p *Pipeline) Take(ctx context.Context, ask access.Ask, f coffer.Finding) (
 	if err != nil {
 		return Result{}, err
 	}
-	// A worker that loses a race looks again at what the winner made of the finding.
-	for range 8 {
+	// A worker that loses a race looks again at what the winner made of the finding. It gives the winner time first: workers
+	// that claim the finding from each other at once would none of them come to an end.
+	for try := range 10 {
 		res, err := p.take(ctx, permit, *rec)
-		if errors.Is(err, coffer.ErrConflict) {
-			continue
+		if !errors.Is(err, coffer.ErrConflict) {
+			return res, err
 		}
-		return res, err
+		select {
+		case <-ctx.Done():
+			return Result{}, ctx.Err()
+		case <-time.After(rand.N(10 * time.Millisecond << try)):
+		}
 	}
 	return Result{}, fmt.Errorf("finding %s: other workers keep changing its record: %w", f.ID, coffer.ErrConflict)
 }
