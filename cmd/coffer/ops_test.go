@@ -70,7 +70,7 @@ func TestKeysAndJobs(t *testing.T) {
 	want(t, 0, []string{"remedy", "approve", plans[0]["plan"].(string)}, "approved")
 	want(t, 0, []string{"policy", "explain", "remedy.apply", plans[0]["plan"].(string), "--role", "engineer"}, "allowed to engineer")
 	want(t, 2, []string{"remedy", "plan", "--filter", "status=open"}, "--action")
-	want(t, 0, []string{"remedy", "apply", "--all"}, "applied, verified true")
+	want(t, 0, []string{"remedy", "apply", "--all"}, "applied and verified")
 	jobs := lines(t, want(t, 0, []string{"job", "list", "--json"}))
 	var kinds []string
 	for _, j := range jobs {

@@ -37,6 +37,11 @@ type remedyPlanCmd struct {
 	resuming
 }
 
+// Help is the long help of the command.
+func (remedyPlanCmd) Help() string {
+	return "Examples: coffer remedy plan ID --action redact. Or for many objects: coffer remedy plan --filter bucket=exports --filter severity=high --action tokenise."
+}
+
 // planJSON is the contract of `coffer remedy plan --json`.
 type planJSON struct {
 	Plan          string                  `json:"plan"`
@@ -367,7 +372,11 @@ func (e *env) showApplied(p *remedy.Plan) error {
 		return nil
 	}
 	clean := map[string]string{"all": "all known copies clean", "current": "current clean", "": "not clean"}[p.Clean]
-	e.out.say("%s: applied, verified %t: %s.", p.ID, p.Verified, clean)
+	verified := "applied and verified"
+	if !p.Verified {
+		verified = "applied, NOT verified"
+	}
+	e.out.say("%s: %s: %s.", p.ID, verified, clean)
 	for _, r := range p.Residual {
 		e.out.say("  remaining copy: %s", safe(r))
 	}

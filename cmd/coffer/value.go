@@ -36,6 +36,11 @@ type valueRevealCmd struct {
 	why
 }
 
+// Help is the long help of the command.
+func (valueRevealCmd) Help() string {
+	return "Example: coffer value reveal ID 1 2 --reason investigation --note \"customer asked which card\". Reason codes: see coffer config show."
+}
+
 // revealLine is the contract of `coffer value reveal --json`.
 type revealLine struct {
 	Finding  string          `json:"finding"`
@@ -98,6 +103,11 @@ func (c *valueRevealCmd) Run(e *env) error {
 
 type valueSearchCmd struct {
 	Type string `help:"Search in the index of this type only." placeholder:"TYPE"`
+}
+
+// Help is the long help of the command.
+func (valueSearchCmd) Help() string {
+	return "The value is asked for, or read from standard input; on the command line it would stand in the shell's history and in the list of processes. The types to search in are turned on by coffer value index TYPE."
 }
 
 type hitLine struct {
