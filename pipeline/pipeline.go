@@ -11,11 +11,11 @@ package pipeline
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"math/rand/v2"
 	"path"
 	"slices"
 	"strconv"
@@ -117,10 +117,17 @@ func (p *Pipeline) Take(ctx context.Context, ask access.Ask, f coffer.Finding) (
 		select {
 		case <-ctx.Done():
 			return Result{}, ctx.Err()
-		case <-time.After(rand.N(10 * time.Millisecond << try)):
+		case <-time.After(jitter(10 * time.Millisecond << try)):
 		}
 	}
 	return Result{}, fmt.Errorf("finding %s: other workers keep changing its record: %w", f.ID, coffer.ErrConflict)
+}
+
+// jitter returns a random part of d, so that two workers that keep losing to each other fall out of step.
+func jitter(d time.Duration) time.Duration {
+	var b [1]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return d * time.Duration(b[0]) / 256
 }
 
 func (p *Pipeline) take(ctx context.Context, permit *audit.Permit, fresh triage.Record) (Result, error) {
