@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"path"
 	"slices"
 	"strconv"
@@ -140,8 +141,10 @@ type Plan struct {
 	Authenticates int                     `json:"authentication,omitempty"` // card authentication values among the changes
 	Residual      []string                `json:"residual,omitempty"`       // copies that the fix does not touch
 	// Unfixed is what the fix cannot remove from the current version; it counts as residual after the fix.
-	Unfixed  []string `json:"unfixed,omitempty"`
-	Warnings []string `json:"warnings,omitempty"`
+	Unfixed []string `json:"unfixed,omitempty"`
+	// Unexamined is what nothing can be said about, files of unreadable kinds in an archive; it counts as residual, too.
+	Unexamined []string `json:"unexamined,omitempty"`
+	Warnings   []string `json:"warnings,omitempty"`
 
 	By        string     `json:"by"`
 	Created   time.Time  `json:"created"`
@@ -578,7 +581,7 @@ func (m *Remedy) residual(ctx context.Context, o coffer.Object, clean, pinned st
 func (m *Remedy) remaining(ctx context.Context, p *Plan, clean string) ([]string, error) {
 	out, err := m.residual(ctx, p.Object, clean, p.Object.VersionID)
 	if p.Result != nil && !p.Result.Deleted {
-		out = append(out, p.Unfixed...)
+		out = append(append(out, p.Unfixed...), p.Unexamined...)
 	}
 	return out, err
 }
@@ -627,10 +630,31 @@ func (m *Remedy) find(ctx context.Context, p *Plan, info object.Info, recs []*tr
 	if n := w.counts.named; n > 0 {
 		p.Unfixed = append(p.Unfixed, fmt.Sprintf("current version: the names of %d files in the archive hold a value", n))
 	}
-	p.Residual = append(p.Residual, p.Unfixed...)
+	if p.Unexamined, err = m.unexamined(ctx, info.Object); err != nil {
+		return err
+	}
+	p.Residual = append(append(p.Residual, p.Unfixed...), p.Unexamined...)
 	p.Resweep = p.Changes > maxStored
 	p.Digest = m.changesDigest(w)
 	return nil
+}
+
+// unexamined says which files inside an archive no format can read: no claim covers them.
+func (m *Remedy) unexamined(ctx context.Context, o coffer.Object) ([]string, error) {
+	body, err := m.Objects.Open(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	kinds, err := all.Opaque(ctx, path.Base(o.Key), format.Source{Reader: body, Size: body.Info.Size, At: body.ReaderAt})
+	if err != nil {
+		return nil, fmt.Errorf("look into the archive: %w", err)
+	}
+	var out []string
+	for _, k := range slices.Sorted(maps.Keys(kinds)) {
+		out = append(out, fmt.Sprintf("current version: files of kind %s in the archive that were not examined: %d", k, kinds[k]))
+	}
+	return out, nil
 }
 
 // sweep returns the sweep that the plan stands for.

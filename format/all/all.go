@@ -23,6 +23,7 @@ import (
 	"mime"
 	"path"
 	"strings"
+	"sync"
 
 	"coffer"
 	"coffer/format"
@@ -78,6 +79,44 @@ func member(name string, head []byte) format.Format {
 	}
 	return f
 }
+
+// Opaque counts the files inside an archive, at any depth, that no format can read, by their kinds. A walk over everything
+// passes them by, so what it says of the archive does not hold for them. Of a plain document it is empty.
+func Opaque(ctx context.Context, name string, src format.Source) (map[Kind]int, error) {
+	head := make([]byte, HeadSize)
+	n, err := io.ReadFull(src.Reader, head)
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		return nil, err
+	}
+	src.Reader = io.MultiReader(bytes.NewReader(head[:n]), src.Reader)
+	count := map[Kind]int{}
+	kind, ok := recognise(name, "", head[:n])
+	if !ok || !kind.Archive() {
+		return count, nil
+	}
+	var mu sync.Mutex // an archive reads ahead of its members' walks
+	var choose archive.Chooser
+	choose = func(name string, head []byte) format.Format {
+		kind, ok := recognise(name, "", head)
+		switch {
+		case !ok && len(head) > 0:
+			mu.Lock()
+			defer mu.Unlock()
+			count[kind]++
+			return nil
+		case kind.Archive():
+			return container(kind, name, choose)
+		}
+		return unread{}
+	}
+	err = container(kind, name, choose).Walk(ctx, nil, src, nil, func(*format.Region) ([]format.Edit, error) { return nil, nil })
+	return count, err
+}
+
+// unread is a format that looks at nothing.
+type unread struct{}
+
+func (unread) Walk(context.Context, io.Writer, format.Source, []coffer.Location, format.Visitor) error { return nil }
 
 func container(kind Kind, name string, choose archive.Chooser) format.Format {
 	switch kind {
