@@ -116,7 +116,9 @@ func Opaque(ctx context.Context, name string, src format.Source) (map[Kind]int, 
 // unread is a format that looks at nothing.
 type unread struct{}
 
-func (unread) Walk(context.Context, io.Writer, format.Source, []coffer.Location, format.Visitor) error { return nil }
+func (unread) Walk(context.Context, io.Writer, format.Source, []coffer.Location, format.Visitor) error {
+	return nil
+}
 
 func container(kind Kind, name string, choose archive.Chooser) format.Format {
 	switch kind {
