@@ -28,6 +28,10 @@ import (
 
 // The binary of the tests is coffer too, when it is called by that name: every command of a story is a process of its own.
 func TestMain(m *testing.M) {
+	// The race detector lets a process linger for a second at its end, which here are hundreds.
+	if os.Getenv("GORACE") == "" {
+		_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
+	}
 	testscript.Main(m, map[string]func(){"coffer": main})
 }
 
@@ -50,6 +54,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("COFFER_HOME", filepath.Join(e.WorkDir, "home"))
+			e.Setenv("GORACE", os.Getenv("GORACE"))
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
