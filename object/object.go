@@ -49,6 +49,9 @@ type Info struct {
 	// Locked says why this version cannot be removed now ("legal hold", "retention until ..."); empty: it can, or the
 	// storage does not say (see Residual).
 	Locked string
+	// Archived says why the bytes cannot be read now ("GLACIER, not restored", "DEEP_ARCHIVE, restore under way"); empty: they
+	// can. Opening such a version gives an error wrapping coffer.ErrUnavailable.
+	Archived string
 	// ETagIsMD5 says that the ETag is the MD5 of the bytes, so that it can be compared with what Macie saw by content.
 	ETagIsMD5 bool
 }
@@ -63,9 +66,9 @@ const (
 	VersioningSuspended Versioning = "suspended"
 )
 
-// Copy is something outside the version chain that holds the same bytes, or may: a hard link, a replica, a backup.
+// Copy is something outside the version chain that holds the same bytes, or may: a hard link, a replica, an annotation.
 type Copy struct {
-	What string `json:"what"` // "hard link", "replica", ...
+	What string `json:"what"` // "hard link", "replica", "annotation", "unfinished upload", ...
 	Name string `json:"name"` // how to find it
 }
 
@@ -75,6 +78,9 @@ type Body struct {
 	io.ReadCloser
 	ReaderAt io.ReaderAt
 	Info     Info
+	// Fetched returns how many bytes of the object have come from the storage so far, those read ahead included. Nil: the
+	// storage is at hand, and nobody pays for its bytes.
+	Fetched func() int64
 }
 
 // Reader reads objects. The suite in objecttest is its specification. Methods may be called concurrently.
@@ -116,8 +122,13 @@ type Store interface {
 	Tagger
 	// Stage writes the bytes that fill produces beside the object o, invisible to readers, with attributes a (tags
 	// included). o.ETag is the condition under which Commit will succeed: the current version's ETag, or empty for "must
-	// not exist" (a current delete marker counts as not there); o.VersionID plays no part. If fill fails nothing stays behind
-	// and its error is returned, wrapped. The writer given to fill is buffered and not safe for concurrent use.
+	// not exist" (a current delete marker counts as not there). If fill fails nothing stays behind and its error is returned,
+	// wrapped. The writer given to fill is buffered and not safe for concurrent use.
+	//
+	// Where the storage can copy inside itself the writer has the method CopyRange(start, end int64) error of
+	// format.RangeCopier, whose source is the version that o's VersionID and ETag name; the VersionID plays no other part. A
+	// storage that cannot show staged bytes, as S3 cannot show the parts of an upload, calls fill once more in
+	// [Staged].Open, so fill must write the same bytes each time until Commit.
 	Stage(ctx context.Context, o coffer.Object, a Attrs, fill func(io.Writer) error) (Staged, error)
 	// Copy copies the bytes and attributes (tags included) of src, or of the version it names, to dst, which must not exist
 	// (dst.ETag empty) or have this ETag; otherwise the error wraps coffer.ErrConflict. src is checked as by Open.
@@ -129,7 +140,8 @@ type Store interface {
 	// version gives coffer.ErrConflict; a marker may be laid over it. If the current version is removed by its id the next
 	// older one becomes current again, or nothing, if that is a marker.
 	Delete(ctx context.Context, o coffer.Object) (coffer.Object, error)
-	// Sweep removes what stages of crashed processes left behind, older than age, and reports how many.
+	// Sweep removes what stages of crashed processes left behind, older than age, and reports how many. What is not Coffer's
+	// own it leaves alone: a storage that cannot tell remembers its stages in a [Journal].
 	Sweep(ctx context.Context, age time.Duration) (int, error)
 }
 
@@ -138,7 +150,8 @@ type Staged interface {
 	// Size and SHA256 are those of the staged bytes.
 	Size() int64
 	SHA256() [32]byte
-	// Open reads the staged bytes back from the storage.
+	// Open reads the staged bytes back from the storage. Where that is impossible they are made by fill once more and compared,
+	// at the end, with the digest of those that the storage has acknowledged: a difference gives coffer.ErrCorrupt.
 	Open(ctx context.Context) (Body, error)
 	// Commit makes the bytes the current version by one conditional call and returns it. If the condition does not hold
 	// it returns an error wrapping coffer.ErrConflict and nothing has changed. Other errors leave it open whether the
@@ -147,4 +160,21 @@ type Staged interface {
 	Commit(ctx context.Context) (coffer.Object, error)
 	// Abort removes the staged bytes, so that Open gives coffer.ErrNotFound. After Commit, or a second time, it does nothing.
 	Abort(ctx context.Context) error
+}
+
+// Upload is a stage that a storage keeps under an id of its own and cannot tell from those of strangers.
+type Upload struct {
+	Bucket, Key, ID string
+	Started         time.Time
+}
+
+// Journal remembers the uploads that are under way, so that Sweep finds those of a crashed process and no others. Methods may be
+// called concurrently, by several processes.
+type Journal interface {
+	// Begin is durable when it returns. It comes before the first byte is sent.
+	Begin(ctx context.Context, u Upload) error
+	// End forgets an upload that was completed or aborted, and does nothing for one it does not know.
+	End(ctx context.Context, u Upload) error
+	// Uploads yields the uploads that were begun and not ended, in no particular order.
+	Uploads(ctx context.Context) iter.Seq2[Upload, error]
 }
