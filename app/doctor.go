@@ -344,7 +344,7 @@ func (d *doctor) jobs(ctx context.Context, a *App) {
 }
 
 func (d *doctor) findings(ctx context.Context, a *App) {
-	partial, pending := 0, 0
+	partial, pending, parked := 0, 0, 0
 	for s, err := range a.Records.All(ctx) {
 		if err != nil {
 			d.say("findings", Fail, "coffer check", "%v", err)
@@ -353,6 +353,8 @@ func (d *doctor) findings(ctx context.Context, a *App) {
 		switch {
 		case s.State == triage.StatePartial:
 			partial++
+		case s.State == triage.StateParked:
+			parked++
 		case !s.State.Final() && d.now().Sub(s.Created) > stale:
 			pending++
 		}
@@ -364,7 +366,11 @@ func (d *doctor) findings(ctx context.Context, a *App) {
 	if pending > 0 {
 		d.say("findings", Warn, "ingest them again", "the intake of %d findings was interrupted", pending)
 	}
-	if partial+pending == 0 {
+	if parked > 0 {
+		d.say("findings", Warn, "restore their objects (coffer object show s3://BUCKET/KEY says from what) and ingest them again",
+			"%d findings are parked: their objects are archived and cannot be read", parked)
+	}
+	if partial+pending+parked == 0 {
 		d.say("findings", OK, "", "all were taken in whole")
 	}
 }

@@ -80,6 +80,7 @@ type Result struct {
 	Occurrences int
 	Sealed      int
 	Reason      string
+	Fetched     int64 // bytes of the object that were fetched for it; zero where the storage is at hand
 }
 
 // ObjectID returns the opaque id under which an object appears in keys and log.
@@ -159,13 +160,14 @@ func (p *Pipeline) take(ctx context.Context, permit *audit.Permit, fresh triage.
 func result(rec *triage.Record) Result {
 	o := rec.Finding.Object
 	o.ETag = "" // of a small object it is an unkeyed hash of what it holds
-	r := Result{IsFinding: true, Finding: rec.Finding.ID, Object: &o, Occurrences: rec.Count, Sealed: rec.Sealed, Reason: rec.Reason}
+	r := Result{IsFinding: true, Finding: rec.Finding.ID, Object: &o, Occurrences: rec.Count, Sealed: rec.Sealed, Reason: rec.Reason,
+		Fetched: rec.Fetched}
 	switch rec.State {
 	case triage.StateSealed:
 		r.Status = Sealed
 	case triage.StatePartial:
 		r.Status = Partial
-	case triage.StateUnsealed:
+	case triage.StateUnsealed, triage.StateParked:
 		r.Status = Unsealed
 	case triage.StateFailed:
 		r.Status = Failed
@@ -250,6 +252,10 @@ func (p *Pipeline) seal(ctx context.Context, permit *audit.Permit, rec *triage.R
 		return p.record(ctx, permit, rec, "locate", audit.Failed, nil)
 	}
 	defer located.wipe()
+	if located.parked != "" {
+		rec.State, rec.Reason = triage.StateParked, located.parked
+		return p.record(ctx, permit, rec, "park", audit.Done, nil)
+	}
 
 	// Claim the record with a generation of our own. An earlier one that never became the record's is destroyed after that, when
 	// nobody can finish it any more, and the record remembers it until it is gone.
@@ -323,6 +329,8 @@ type located struct {
 	counts   map[coffer.Outcome]int
 	withheld int // card authentication data: counted, never sealed
 	sealed   int
+	fetched  int64
+	parked   string // why the bytes cannot be read now
 	partial  string // why not all that Macie detected is here
 	unverified,
 	rescan string
@@ -338,7 +346,7 @@ func (l *located) wipe() {
 // into writes the result into the record.
 func (l *located) into(rec *triage.Record, now time.Time) {
 	rec.Count, rec.Sealed, rec.Outcomes = len(l.lines), l.sealed, l.counts
-	rec.SealedAt, rec.Unverified, rec.Rescan = now, l.unverified, l.rescan
+	rec.SealedAt, rec.Unverified, rec.Rescan, rec.Fetched = now, l.unverified, l.rescan, l.fetched
 	var why []string
 	for _, s := range []string{l.reason, l.partial} {
 		if s != "" {
@@ -393,6 +401,10 @@ func (p *Pipeline) locate(ctx context.Context, rec *triage.Record, lines []triag
 		return out.nothing(coffer.OutcomeChanged, "the object was changed since Macie saw it; `coffer finding relocate` looks at it as it is now"), nil
 	case err != nil:
 		return nil, err
+	}
+	if info.Archived != "" {
+		out.parked = "parked: the object is archived (" + info.Archived + "); restore it and take the finding in again"
+		return out, nil
 	}
 	out.unverified = unverified
 	rec.Read = &info.Object
@@ -527,6 +539,9 @@ func (p *Pipeline) read(ctx context.Context, out *located, info object.Info, occ
 	}
 	defer body.Close()
 	found, err := Extract(ctx, body, occs, p.Detectors)
+	if body.Fetched != nil {
+		out.fetched = body.Fetched()
+	}
 	if err != nil && (ctx.Err() != nil || !coffer.Permanent(err)) {
 		return err
 	}

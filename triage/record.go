@@ -33,6 +33,7 @@ const (
 	StateSealed   State = "sealed"   // every value that stands at a reported place is sealed and was read back
 	StatePartial  State = "partial"  // as sealed, but not all that Macie detected is located
 	StateUnsealed State = "unsealed" // nothing could be sealed; see Reason
+	StateParked   State = "parked"   // the bytes cannot be read now, such as those of an archived object; taking it in again tries again
 	StateFailed   State = "failed"   // the finding could not be processed; see Reason. Taking it in again tries again
 )
 
@@ -94,6 +95,8 @@ type Record struct {
 	SealedAt   time.Time              `json:"sealedAt,omitzero"`
 	// Read is the version that intake read: the one that Macie saw, as far as could be told. Fixes are pinned to it.
 	Read *coffer.Object `json:"read,omitempty"`
+	// Fetched is how many bytes of the object intake fetched to find the values; zero where the storage is at hand.
+	Fetched int64 `json:"fetched,omitempty"`
 	// Was is the version that Macie saw, when the finding was relocated into another one.
 	Was       *coffer.Object `json:"was,omitempty"`
 	Tagged    bool           `json:"tagged,omitempty"`

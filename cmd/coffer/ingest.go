@@ -32,6 +32,7 @@ type ingestLine struct {
 	Occurrences int             `json:"occurrences"`
 	Sealed      int             `json:"sealed"`
 	Reason      string          `json:"reason"`
+	Fetched     int64           `json:"fetched,omitempty"` // bytes of the object that came over the network
 }
 
 type ingestObject struct {
@@ -56,12 +57,13 @@ func (c *ingestCmd) Run(e *env) error {
 
 // intake feeds documents to the pipeline and reports each.
 type intake struct {
-	e      *env
-	p      *progress
-	counts map[pipeline.Status]int
-	sealed int
-	n      int
-	t      *table
+	e       *env
+	p       *progress
+	counts  map[pipeline.Status]int
+	sealed  int
+	fetched int64
+	n       int
+	t       *table
 }
 
 func (in *intake) input(name string) error {
@@ -121,10 +123,11 @@ func (in *intake) report(res pipeline.Result) error {
 	}
 	in.counts[res.Status]++
 	in.sealed += res.Sealed
+	in.fetched += res.Fetched
 	in.n++
 	in.p.at(in.n, 0)
 	if in.e.JSON {
-		line := ingestLine{Status: res.Status, Occurrences: res.Occurrences, Sealed: res.Sealed, Reason: res.Reason}
+		line := ingestLine{Status: res.Status, Occurrences: res.Occurrences, Sealed: res.Sealed, Reason: res.Reason, Fetched: res.Fetched}
 		if res.IsFinding {
 			line.Finding = &res.Finding
 			line.Object = &ingestObject{res.Object.Bucket, res.Object.Key, res.Object.VersionID}
@@ -142,7 +145,11 @@ func (in *intake) report(res pipeline.Result) error {
 func (in *intake) done() error {
 	if in.t != nil && !in.e.JSON {
 		in.t.print()
-		in.e.out.say("\n%s; %s sealed.", plural(in.n, "document"), plural(in.sealed, "value"))
+		moved := ""
+		if in.fetched > 0 && in.sealed > 0 {
+			moved = fmt.Sprintf(" %s of their objects were fetched, %s for each value.", size(in.fetched), size(in.fetched/int64(in.sealed)))
+		}
+		in.e.out.say("\n%s; %s sealed.%s", plural(in.n, "document"), plural(in.sealed, "value"), moved)
 	}
 	if in.counts[pipeline.Failed] > 0 {
 		return &quietError{}

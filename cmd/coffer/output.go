@@ -211,3 +211,19 @@ func plural(n int, what string) string {
 	}
 	return fmt.Sprintf("%d %ss", n, what)
 }
+
+// size writes a number of bytes for people.
+func size(n int64) string {
+	const units = "KMGTP"
+	if n < 1000 {
+		return plural(int(n), "byte")
+	}
+	f, i := float64(n)/1000, 0
+	for ; f >= 999.5 && i < len(units)-1; i++ {
+		f /= 1000
+	}
+	if f < 9.95 {
+		return fmt.Sprintf("%.1f %cB", f, units[i])
+	}
+	return fmt.Sprintf("%.0f %cB", f, units[i])
+}

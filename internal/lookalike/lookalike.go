@@ -51,11 +51,7 @@ var versitygw, dynamodb, moto server
 
 // S3 returns the endpoint of versitygw. Use path-style addresses.
 func S3(t testing.TB) string {
-	return versitygw.get(t, versitygwDir, func(dir, port string) (*exec.Cmd, error) {
-		work, err := os.MkdirTemp("", "coffer-versitygw-")
-		if err != nil {
-			return nil, err
-		}
+	return versitygw.get(t, versitygwDir, func(dir, work, port string) (*exec.Cmd, error) {
 		for _, d := range []string{"data", "versions", "sidecar", "iam"} {
 			if err := os.Mkdir(filepath.Join(work, d), 0o700); err != nil {
 				return nil, err
@@ -71,17 +67,17 @@ func S3(t testing.TB) string {
 
 // DynamoDB returns the endpoint of DynamoDB Local, in memory.
 func DynamoDB(t testing.TB) string {
-	return dynamodb.get(t, dynamodbDir, func(dir, port string) (*exec.Cmd, error) {
+	return dynamodb.get(t, dynamodbDir, func(dir, work, port string) (*exec.Cmd, error) {
 		lib := filepath.Join(dir, "lib")
-		return command("", "java", "-Djava.library.path="+lib, "-DDDB_LOCAL_TELEMETRY=0", "-cp", filepath.Join(lib, "*"),
-			"com.amazonaws.services.dynamodbv2.local.main.ServerRunner", "-inMemory", "-sharedDb", "-port", port), nil
+		return command(work, "java", "-Djava.library.path="+lib, "-DDDB_LOCAL_TELEMETRY=0", "-cp", filepath.Join(lib, "*"),
+			"software.amazon.dynamodb.services.local.main.ServerRunner", "-inMemory", "-sharedDb", "-port", port), nil
 	})
 }
 
 // Moto returns the endpoint of moto, which answers for every service it knows.
 func Moto(t testing.TB) string {
-	return moto.get(t, pythonDir, func(dir, port string) (*exec.Cmd, error) {
-		return command("", filepath.Join(dir, "venv", "bin", "moto_server"), "-H", "127.0.0.1", "-p", port), nil
+	return moto.get(t, pythonDir, func(dir, work, port string) (*exec.Cmd, error) {
+		return command(work, filepath.Join(dir, "venv", "bin", "moto_server"), "-H", "127.0.0.1", "-p", port), nil
 	})
 }
 
@@ -90,7 +86,7 @@ func Moto(t testing.TB) string {
 func AWS(t testing.TB, endpoint string, args ...string) []byte {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), filepath.Join(installed(t, pythonDir), "venv", "bin", "aws"),
-		append([]string{"--endpoint-url", endpoint, "--output", "json", "--no-cli-pager"}, args...)...)
+		append([]string{"--endpoint-url", endpoint, "--output", "json"}, args...)...)
 	cmd.Env = append(os.Environ(), Env()...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -110,12 +106,15 @@ func Env() []string {
 	}
 }
 
-// command runs the program so that it ends with this process, however that ends: a shell waits for the end of its standard input,
-// which the system closes, and then kills it and removes its folder.
+// command runs the program so that it ends with this process, however that ends: a shell beside it waits for the end of its
+// standard input, which the system closes, and then kills it. The program's folder goes with it.
 func command(work, name string, args ...string) *exec.Cmd {
-	const script = `"$@" & pid=$!; cat >/dev/null; kill -9 $pid 2>/dev/null; wait $pid 2>/dev/null; [ -z "$WORK" ] || rm -rf "$WORK"`
+	const script = `exec 3<&0; "$@" </dev/null & pid=$!
+exec >/dev/null 2>&1
+(cat <&3; kill -9 $pid) &
+wait $pid; rm -rf "$WORK"`
 	cmd := exec.Command("sh", append([]string{"-c", script, "sh", name}, args...)...)
-	cmd.Env = append(os.Environ(), "WORK="+work)
+	cmd.Dir, cmd.Env = work, append(os.Environ(), "WORK="+work)
 	return cmd
 }
 
@@ -137,7 +136,7 @@ func installed(t testing.TB, name string) string {
 	return dir
 }
 
-func (s *server) get(t testing.TB, name string, make func(dir, port string) (*exec.Cmd, error)) string {
+func (s *server) get(t testing.TB, name string, make func(dir, work, port string) (*exec.Cmd, error)) string {
 	t.Helper()
 	dir := installed(t, name)
 	s.once.Do(func() { s.url, s.err = start(name, dir, make) })
@@ -147,7 +146,7 @@ func (s *server) get(t testing.TB, name string, make func(dir, port string) (*ex
 	return s.url
 }
 
-func start(name, dir string, make func(dir, port string) (*exec.Cmd, error)) (string, error) {
+func start(name, dir string, make func(dir, work, port string) (*exec.Cmd, error)) (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
@@ -156,7 +155,11 @@ func start(name, dir string, make func(dir, port string) (*exec.Cmd, error)) (st
 	if err := l.Close(); err != nil {
 		return "", err
 	}
-	cmd, err := make(dir, port)
+	work, err := os.MkdirTemp("", "coffer-"+name+"-")
+	if err != nil {
+		return "", err
+	}
+	cmd, err := make(dir, work, port)
 	if err != nil {
 		return "", err
 	}

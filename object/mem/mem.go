@@ -64,6 +64,7 @@ type version struct {
 	modified time.Time
 	marker   bool
 	lock     string
+	archived string
 }
 
 const null = "null"
@@ -107,6 +108,19 @@ func (s *Store) Lock(o coffer.Object, why string) error {
 		return err
 	}
 	v.lock = why
+	return nil
+}
+
+// Archive makes the bytes of the version that o names unreadable, with the reason that Info.Archived will give, as a transition to
+// an archive class does; an empty reason restores them.
+func (s *Store) Archive(o coffer.Object, why string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, v, err := s.find(o)
+	if err != nil {
+		return err
+	}
+	v.archived = why
 	return nil
 }
 
@@ -167,6 +181,7 @@ func (b *bucket) info(bucketName, key string, v *version, full bool) object.Info
 		Latest:    b.keys[key][0] == v,
 		Marker:    v.marker,
 		Locked:    v.lock,
+		Archived:  v.archived,
 		ETagIsMD5: v.md5,
 	}
 	if full {
@@ -216,6 +231,9 @@ func (s *Store) Open(ctx context.Context, o coffer.Object) (body object.Body, er
 		b, v, err := s.pinned(o)
 		if err != nil {
 			return err
+		}
+		if v.archived != "" {
+			return fmt.Errorf("archived (%s); restore it first: %w", v.archived, coffer.ErrUnavailable)
 		}
 		body = open(v.body, b.info(o.Bucket, o.Key, v, true))
 		return nil
@@ -438,6 +456,9 @@ func (s *Store) Copy(ctx context.Context, dst, src coffer.Object) (made coffer.O
 		_, from, err := s.pinned(src)
 		if err != nil {
 			return fmt.Errorf("source: %w", err)
+		}
+		if from.archived != "" {
+			return fmt.Errorf("source is archived (%s); restore it first: %w", from.archived, coffer.ErrUnavailable)
 		}
 		b, err := s.target(dst)
 		if err != nil {

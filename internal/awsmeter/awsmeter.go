@@ -1,0 +1,181 @@
+// Package awsmeter counts what is asked of AWS: calls by service and operation, and the bytes of their bodies. It stands where
+// the HTTP client of the AWS SDK is, so retries count as the calls that they are, and it imports nothing of the SDK.
+package awsmeter
+
+import (
+	"cmp"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Op names a call: "s3", "GetObject".
+type Op struct{ Service, Name string }
+
+// Count is how often an operation was asked for, and how many bytes its bodies had.
+type Count struct {
+	Op
+	Calls    int64
+	Sent     int64 // bytes of request bodies
+	Received int64 // bytes of answers that were read
+}
+
+// Meter counts the requests that go through it to Base. It is safe for concurrent use.
+type Meter struct {
+	Base http.RoundTripper // nil: [http.DefaultTransport]
+
+	mu     sync.Mutex
+	counts map[Op]*Count
+}
+
+// Counts returns the counts so far, in order of their names.
+func (m *Meter) Counts() []Count {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := make([]Count, 0, len(m.counts))
+	for _, c := range m.counts {
+		out = append(out, *c)
+	}
+	slices.SortFunc(out, func(a, b Count) int {
+		return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Name, b.Name))
+	})
+	return out
+}
+
+// Since returns what came since earlier counts of the same meter, without the operations that did not change.
+func (m *Meter) Since(earlier []Count) []Count {
+	before := map[Op]Count{}
+	for _, c := range earlier {
+		before[c.Op] = c
+	}
+	var out []Count
+	for _, c := range m.Counts() {
+		b := before[c.Op]
+		c.Calls, c.Sent, c.Received = c.Calls-b.Calls, c.Sent-b.Sent, c.Received-b.Received
+		if c.Calls > 0 {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+func (m *Meter) add(op Op, calls, sent, received int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := m.counts[op]
+	if c == nil {
+		if m.counts == nil {
+			m.counts = map[Op]*Count{}
+		}
+		c = &Count{Op: op}
+		m.counts[op] = c
+	}
+	c.Calls += calls
+	c.Sent += sent
+	c.Received += received
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (m *Meter) RoundTrip(req *http.Request) (*http.Response, error) {
+	op := Name(req)
+	m.add(op, 1, max(req.ContentLength, 0), 0)
+	base := m.Base
+	if base == nil {
+		base = http.DefaultTransport
+	}
+	resp, err := base.RoundTrip(req)
+	if err == nil {
+		resp.Body = &counted{resp.Body, func(n int) { m.add(op, 0, 0, int64(n)) }}
+	}
+	return resp, err
+}
+
+type counted struct {
+	io.ReadCloser
+	add func(int)
+}
+
+func (c *counted) Read(b []byte) (int, error) {
+	n, err := c.ReadCloser.Read(b)
+	if n > 0 {
+		c.add(n)
+	}
+	return n, err
+}
+
+// targets are the services whose requests name their operation in a header, by the prefix of that name.
+var targets = map[string]string{
+	"DynamoDB": "dynamodb", "TrentService": "kms", "AmazonSQS": "sqs", "AWSEvents": "events",
+}
+
+// Name tells what a signed request to S3, DynamoDB or KMS asks for, as the API names it. A request that it does not know has the
+// method as its name.
+func Name(req *http.Request) Op {
+	if t := req.Header.Get("X-Amz-Target"); t != "" {
+		service, op, _ := strings.Cut(t, ".")
+		prefix, _, _ := strings.Cut(service, "_")
+		return Op{cmp.Or(targets[prefix], strings.ToLower(prefix)), op}
+	}
+	return Op{"s3", s3Name(req)}
+}
+
+// subresources are the queries of S3 that choose an operation, with its name after the verb.
+var subresources = []struct{ query, noun string }{
+	{"tagging", "ObjectTagging"}, {"retention", "ObjectRetention"}, {"legal-hold", "ObjectLegalHold"}, {"acl", "Acl"},
+	{"annotations", "ObjectAnnotations"}, {"annotation", "ObjectAnnotation"}, {"restore", "RestoreObject"},
+	{"versioning", "BucketVersioning"}, {"replication", "BucketReplication"}, {"object-lock", "ObjectLockConfiguration"},
+	{"encryption", "BucketEncryption"}, {"ownershipControls", "BucketOwnershipControls"}, {"lifecycle", "BucketLifecycleConfiguration"},
+	{"policy", "BucketPolicy"}, {"publicAccessBlock", "PublicAccessBlock"}, {"location", "BucketLocation"},
+}
+
+var verbs = map[string]string{http.MethodGet: "Get", http.MethodPut: "Put", http.MethodDelete: "Delete", http.MethodHead: "Head", http.MethodPost: "Post"}
+
+func s3Name(req *http.Request) string {
+	q := req.URL.Query()
+	verb := verbs[req.Method]
+	// Path-style: /bucket/key. A host that begins with the bucket has the key alone; one slash less tells them apart well
+	// enough for a count, as no operation on a bucket is counted by its path alone but these two.
+	_, key, _ := strings.Cut(strings.TrimPrefix(req.URL.Path, "/"), "/")
+	copied := req.Header.Get("X-Amz-Copy-Source") != ""
+	switch {
+	case q.Has("uploads") && req.Method == http.MethodPost:
+		return "CreateMultipartUpload"
+	case q.Has("uploads"):
+		return "ListMultipartUploads"
+	case q.Has("uploadId"):
+		switch req.Method {
+		case http.MethodPut:
+			if copied {
+				return "UploadPartCopy"
+			}
+			return "UploadPart"
+		case http.MethodPost:
+			return "CompleteMultipartUpload"
+		case http.MethodDelete:
+			return "AbortMultipartUpload"
+		}
+		return "ListParts"
+	case q.Has("versions"):
+		return "ListObjectVersions"
+	case q.Has("list-type"):
+		return "ListObjectsV2"
+	case q.Has("delete"):
+		return "DeleteObjects"
+	}
+	for _, s := range subresources {
+		if q.Has(s.query) {
+			return verb + s.noun
+		}
+	}
+	switch {
+	case copied:
+		return "CopyObject"
+	case req.URL.Path == "/" && req.Method == http.MethodGet && q.Get("x-id") != "GetObject":
+		return "ListBuckets"
+	case key == "" && q.Get("x-id") == "" && req.Method != http.MethodGet:
+		return verb + "Bucket"
+	}
+	return verb + "Object"
+}
