@@ -58,6 +58,7 @@ const (
 	MaxProvider   = 16 // bytes
 	MaxKeyID      = 256
 	MaxBlob       = 4096
+	MaxRequest    = 64
 )
 
 // Wrapped is a data key as its keeper wrapped it.
@@ -72,6 +73,9 @@ type Wrapped struct {
 type DataKey struct {
 	Key     []byte
 	Wrapped []Wrapped
+	// Request is the keeper's own id of the call that gave the key, by which its log and Coffer's can be compared; at most MaxRequest
+	// bytes, "" for a keeper without one.
+	Request string
 }
 
 // Wipe overwrites the key.

@@ -59,6 +59,8 @@ type message struct {
 	prk    []byte            // nil after Wipe
 	box    cipher.AEAD
 	seals  atomic.Uint64
+
+	request string // DataKey.Request of the key that opened it
 }
 
 // Sealer seals the values of one message. Its methods, Wipe apart, may be called concurrently.
@@ -154,7 +156,12 @@ func Open(ctx context.Context, keys Keys, header []byte, want Context, recipient
 		return nil, err
 	}
 	defer dk.Wipe()
-	return h.open(header, dk.Key)
+	o, err := h.open(header, dk.Key)
+	if err != nil {
+		return nil, err
+	}
+	o.m.request = dk.Request
+	return o, nil
 }
 
 // unwrap has the keeper unwrap the data key for a recipient.
@@ -379,6 +386,9 @@ func (s *Sealer) Opener(header []byte) (*Opener, error) {
 // Wipe overwrites the key from which the others are derived. The expanded AES keys inside the standard library's ciphers
 // cannot be reached; they go with the garbage. s must not be in use, and is of no use afterwards.
 func (s *Sealer) Wipe() { s.m.wipe() }
+
+// Request returns the keeper's own id of the call that unwrapped the data key, for the log; "" where it has none.
+func (o *Opener) Request() string { return o.m.request }
 
 // Wipe is like [Sealer.Wipe].
 func (o *Opener) Wipe() { o.m.wipe() }

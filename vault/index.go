@@ -196,7 +196,7 @@ func (v *Vault) indexFinding(ctx context.Context, permit *audit.Permit, rec *tri
 
 // enter opens the values of lines, enters their fingerprints into the index and returns how many.
 func (v *Vault) enter(ctx context.Context, rec *triage.Record, lines []triage.Line) (int, error) {
-	opened, err := v.openLines(ctx, rec, lines)
+	opened, _, err := v.openLines(ctx, rec, lines)
 	if err != nil {
 		return 0, err
 	}
@@ -325,7 +325,7 @@ func (v *Vault) search(ctx context.Context, types []coffer.DataType, value coffe
 			if errors.Is(err, coffer.ErrNotFound) {
 				continue // destroyed since
 			}
-			opened, err := v.openLines(ctx, rec, picked)
+			opened, _, err := v.openLines(ctx, rec, picked)
 			if errors.Is(err, coffer.ErrNotFound) {
 				continue
 			}

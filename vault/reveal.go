@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"coffer"
 	"coffer/access"
@@ -49,8 +50,12 @@ func (v *Vault) Reveal(ctx context.Context, ask access.Ask, finding string, ns .
 			return nil, err
 		}
 	}
-	out, err := v.openLines(ctx, rec, picked)
-	if err2 := v.report(ctx, permit, ref, rec.ObjectID, err, map[string]string{"values": strconv.Itoa(len(out))}); err2 != nil {
+	out, requests, err := v.openLines(ctx, rec, picked)
+	detail := map[string]string{"values": strconv.Itoa(len(out))}
+	if s := joinRequests(requests); s != "" {
+		detail["keyRequest"] = s
+	}
+	if err2 := v.report(ctx, permit, ref, rec.ObjectID, err, detail); err2 != nil {
 		err = errors.Join(err, err2)
 	}
 	if err != nil {
@@ -120,8 +125,20 @@ type source struct {
 	n   int
 }
 
-// openLines opens the values of lines, one Unwrap for each set they are sealed in.
-func (v *Vault) openLines(ctx context.Context, rec *triage.Record, lines []triage.Line) (out []Revealed, err error) {
+// maxRequests is how many of the keeper's request ids an entry lists; that is at most 3 x 64 bytes of the 256 that a detail may have.
+const maxRequests = 3
+
+// joinRequests returns the ids of the keeper's calls for an entry of the log, so that its log and Coffer's can be compared.
+func joinRequests(ids []string) string {
+	more := ""
+	if n := len(ids) - maxRequests; n > 0 {
+		ids, more = ids[:maxRequests], fmt.Sprintf(" and %d more", n)
+	}
+	return strings.Join(ids, " ") + more
+}
+
+// openLines opens the values of lines, one Unwrap for each set they are sealed in, and returns the keeper's ids of these calls.
+func (v *Vault) openLines(ctx context.Context, rec *triage.Record, lines []triage.Line) (out []Revealed, requests []string, err error) {
 	openers := map[Set]*envelope.Opener{}
 	defer func() {
 		for _, o := range openers {
@@ -134,24 +151,27 @@ func (v *Vault) openLines(ctx context.Context, rec *triage.Record, lines []triag
 		if l.Same != nil {
 			other, err := v.Records.Get(ctx, l.Same.Finding)
 			if err != nil {
-				return out, err
+				return out, requests, err
 			}
 			src = source{Set{other.Finding.ID, other.Generation}, l.Same.N}
 		}
 		opener := openers[src.set]
 		if opener == nil {
 			if opener, err = v.open(ctx, src.set, envelope.ForReveal); err != nil {
-				return out, err
+				return out, requests, err
 			}
 			openers[src.set] = opener
+			if id := opener.Request(); id != "" {
+				requests = append(requests, id)
+			}
 		}
 		plain, err := v.openOne(ctx, src, opener, l.Type, at)
 		if err != nil {
-			return out, err
+			return out, requests, err
 		}
 		out = append(out, Revealed{Finding: rec.Finding.ID, N: l.N, Type: l.Type, At: at, Plain: plain})
 	}
-	return out, nil
+	return out, requests, nil
 }
 
 // openOne reads the one chunk that holds the value and opens the value alone.
@@ -186,7 +206,8 @@ func (v *Vault) OpenAll(ctx context.Context, _ *audit.Permit, rec *triage.Record
 	if err != nil {
 		return nil, err
 	}
-	return v.openLines(ctx, rec, sealed)
+	out, _, err := v.openLines(ctx, rec, sealed)
+	return out, err
 }
 
 // Boxes returns how many sealed values the set holds.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"coffer"
 	"coffer/access"
@@ -60,14 +61,20 @@ func wrappedBy(header []byte) ([]string, error) {
 	return ids, nil
 }
 
-// Rewrap has the data keys in one of the shards of the key table wrapped anew unless they are wrapped by the current wrapping key
+// Rewrap has the data keys in one of the shards of the key table wrapped anew unless they are wrapped by the current wrapping keys
 // alone, and returns how many were. Values can be read all the while. A header that is destroyed meanwhile stays destroyed. It
-// can be repeated after any failure.
-func (v *Vault) Rewrap(ctx context.Context, ask access.Ask, current string, shard, of int) (int, error) {
+// can be repeated after any failure: what was done is found done. Each data key costs one unwrapping, one wrapping and, before the
+// old form is replaced, one unwrapping of each new form. Keys that are no [envelope.Keyring] give coffer.ErrUnsupported.
+func (v *Vault) Rewrap(ctx context.Context, ask access.Ask, shard, of int) (int, error) {
 	permit, err := v.check(ctx, ask, access.KeyRotate, access.Resource{Kind: access.System})
 	if err != nil {
 		return 0, err
 	}
+	keys, ok := v.Keys.(envelope.Keyring)
+	if !ok {
+		return 0, fmt.Errorf("the wrapping keys cannot be rotated: %w", coffer.ErrUnsupported)
+	}
+	var under []string // ids of the keys by which data keys are wrapped now
 	n := 0
 	for it, err := range v.Headers.Scan(ctx, shard, of) {
 		if err != nil {
@@ -76,52 +83,53 @@ func (v *Vault) Rewrap(ctx context.Context, ask access.Ask, current string, shar
 		if !isHeader(it.Key) {
 			continue
 		}
-		done, err := v.rewrap(ctx, it, current)
+		ids, err := v.rewrap(ctx, keys, it)
 		if err != nil {
 			return n, err
 		}
-		if done {
-			n++
+		if len(ids) > 0 {
+			n, under = n+1, ids
 		}
 	}
 	if n == 0 {
 		return 0, nil
 	}
 	e := permit.Entry(audit.Done)
-	e.Detail = map[string]string{"step": "rewrap", "key": current, "keys": strconv.Itoa(n)}
+	e.Detail = map[string]string{"step": "rewrap", "key": strings.Join(under, " "), "keys": strconv.Itoa(n)}
 	if _, err := v.Guard.Log.Append(ctx, e); err != nil {
 		return n, err
 	}
 	return n, store.Scrub(ctx, v.Headers) // the old wrapped forms are in no file any more
 }
 
-func (v *Vault) rewrap(ctx context.Context, it store.Item, current string) (bool, error) {
+// rewrap wraps the data key of one header anew, and returns the ids of the keys that wrap it then; none when nothing was to do.
+func (v *Vault) rewrap(ctx context.Context, keys envelope.Keyring, it store.Item) ([]string, error) {
 	for {
-		ids, err := wrappedBy(it.Value)
+		recipients, err := envelope.Recipients(it.Value)
 		if err != nil {
-			return false, err
+			return nil, fmt.Errorf("key table: %w", err)
 		}
-		if len(ids) == 1 && ids[0] == current {
-			return false, nil
+		if keys.Current(recipients) {
+			return nil, nil
 		}
-		next, err := envelope.Rewrap(ctx, v.Keys, it.Value)
+		next, err := envelope.Rewrap(ctx, keys, it.Value)
 		if err != nil {
-			return false, fmt.Errorf("wrap a data key anew: %w", err)
+			return nil, fmt.Errorf("wrap a data key anew: %w", err)
 		}
 		err = v.Headers.Apply(ctx, store.Op{Verb: store.Put, Expect: it.Version, Item: store.Item{
 			Key: it.Key, Value: next, Version: store.NewVersion(), Expires: it.Expires}})
 		if err == nil {
-			return true, nil
+			return wrappedBy(next)
 		}
 		if !errors.Is(err, coffer.ErrConflict) {
-			return false, fmt.Errorf("key table: %w", err)
+			return nil, fmt.Errorf("key table: %w", err)
 		}
 		it, err = v.Headers.Get(ctx, it.Key)
 		if errors.Is(err, coffer.ErrNotFound) {
-			return false, nil
+			return nil, nil
 		}
 		if err != nil {
-			return false, fmt.Errorf("key table: %w", err)
+			return nil, fmt.Errorf("key table: %w", err)
 		}
 	}
 }

@@ -235,6 +235,8 @@ func (v *Vault) Check(ctx context.Context, s Set, values []Value) error {
 	return v.compare(ctx, s, opener, values)
 }
 
+// open opens the set for a recipient. Where no key for verification was configured when the set was sealed there is no form for
+// envelope.ForVerify; that for envelope.ForReveal shows as well that the values can be opened, and takes that privilege.
 func (v *Vault) open(ctx context.Context, s Set, recipient string) (*envelope.Opener, error) {
 	it, err := v.Headers.Get(ctx, s.header())
 	if errors.Is(err, coffer.ErrNotFound) {
@@ -242,6 +244,13 @@ func (v *Vault) open(ctx context.Context, s Set, recipient string) (*envelope.Op
 	}
 	if err != nil {
 		return nil, fmt.Errorf("header: %w", err)
+	}
+	forms, err := envelope.Recipients(it.Value)
+	if err != nil {
+		return nil, fmt.Errorf("header: %w", err)
+	}
+	if !slices.ContainsFunc(forms, func(w envelope.Wrapped) bool { return w.Recipient == recipient }) {
+		recipient = envelope.ForReveal
 	}
 	return envelope.Open(ctx, v.Keys, it.Value, s.context(), recipient)
 }

@@ -2,14 +2,16 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"strconv"
+	"strings"
 	"time"
+
+	"coffer/app"
 )
 
 type keyCmd struct {
 	List   keyListCmd   `cmd:"" help:"List the wrapping keys and how many data keys each wraps."`
-	Rotate keyRotateCmd `cmd:"" help:"Add a wrapping key and wrap all data keys anew by it."`
+	Rotate keyRotateCmd `cmd:"" help:"Renew the wrapping key and wrap all data keys anew."`
 }
 
 type keyListCmd struct{}
@@ -31,14 +33,24 @@ func (keyListCmd) Run(e *env) error {
 			}
 			continue
 		}
-		note := ""
-		switch {
-		case k.Current:
-			note = "current"
-		case k.Wraps == 0:
-			note = "unused"
+		var notes []string
+		if k.Current {
+			note := "current"
+			if k.Recipient != "" {
+				note += " for " + k.Recipient
+			}
+			notes = append(notes, note)
+		} else if k.Wraps == 0 {
+			notes = append(notes, "unused")
 		}
-		t.row(k.ID, k.Created.Local().Format(time.DateTime), strconv.Itoa(k.Wraps), note)
+		if k.State != "" {
+			notes = append(notes, k.State)
+		}
+		created := "-"
+		if !k.Created.IsZero() {
+			created = k.Created.Local().Format(time.DateTime)
+		}
+		t.row(k.ID, created, strconv.Itoa(k.Wraps), strings.Join(notes, ", "))
 	}
 	if !e.JSON {
 		t.print()
@@ -48,64 +60,65 @@ func (keyListCmd) Run(e *env) error {
 
 type keyRotateCmd struct {
 	resuming
-	Retire bool          `help:"Add no key: remove the superseded ones that wrap nothing any more. This cannot be undone."`
-	Age    time.Duration `help:"With --retire, only keys that were superseded at least this long ago." default:"24h" placeholder:"DURATION"`
-	Yes    bool          `short:"y" help:"Do not ask."`
+	OnDemand bool          `help:"With kms: have AWS KMS make new material for the configured keys; it allows 25 in a key's life."`
+	Retire   bool          `help:"Add no key: remove the superseded ones that wrap nothing any more. This cannot be undone."`
+	Age      time.Duration `help:"With --retire, only keys that were superseded at least this long ago." default:"24h" placeholder:"DURATION"`
+	Yes      bool          `short:"y" help:"Do not ask."`
 }
 
 // Help is the long help of the command.
 func (keyRotateCmd) Help() string {
-	return "Sealed values stay as they are and can be read all the while; only the data keys are wrapped anew. Old wrapping keys stay in " +
-		"the key file, so that backups of the key table still open, until --retire removes them."
+	return "Sealed values stay as they are and can be read all the while; only the data keys are wrapped anew. In a key file a new key is " +
+		"made; the old ones stay, so that backups of the key table still open, until --retire removes them. Keys of AWS KMS come from the " +
+		"configuration: name the new one there and the old one among those for reading, then all data keys are wrapped by the new one."
 }
-
-// rotateShards is how many pieces the key table is rotated in.
-const rotateShards = 64
 
 func (c *keyRotateCmd) Run(e *env) error {
 	a, err := e.open()
 	if err != nil {
 		return err
 	}
-	if c.Retire {
+	switch {
+	case c.OnDemand && (c.Retire || c.Resume != ""):
+		return usage("--on-demand stands alone")
+	case c.OnDemand && a.OwnKeys():
+		return usage("--on-demand is for keys of AWS KMS; a key file gets a new key by each rotation")
+	case c.Retire:
 		return c.retire(e)
 	}
 	j, err := e.begin(c.Resume, "key.rotate", func() (map[string]string, []string, error) {
-		id, err := a.AddKey(e.ctx, e.ask())
+		if !c.OnDemand && !a.OwnKeys() {
+			return nil, app.RewrapItems(), nil
+		}
+		ids, err := a.RotateKeys(e.ctx, e.ask())
 		if err != nil {
 			return nil, nil, err
 		}
-		var shards []string
-		for i := range rotateShards {
-			shards = append(shards, fmt.Sprintf("%d/%d", i, rotateShards))
-		}
-		return map[string]string{"key": id}, shards, nil
+		return map[string]string{"key": ids[0]}, app.RewrapItems(), nil
 	})
 	if err != nil {
 		return err
 	}
-	current, err := a.CurrentKey()
-	if err != nil {
-		return err
-	}
 	wrapped := 0
-	err = e.work(j, "wrap data keys", "coffer key rotate", func(ctx context.Context, ref string) (string, error) {
-		var shard, of int
-		if _, err := fmt.Sscanf(ref, "%d/%d", &shard, &of); err != nil {
-			return "", err
-		}
-		n, err := a.Vault.Rewrap(ctx, e.ask(), current, shard, of)
+	err = e.work(j, "wrap data keys", "coffer key rotate", func(ctx context.Context, item string) (string, error) {
+		n, err := a.Rewrap(ctx, e.ask(), item)
 		wrapped += n
 		return plural(n, "data key"), err
 	})
 	if err != nil {
 		return err
 	}
-	if e.JSON {
-		return e.out.element(map[string]any{"key": current, "wrapped": wrapped, "job": j.ID})
+	current, err := a.CurrentKeys(e.ctx)
+	if err != nil {
+		return err
 	}
-	e.out.say("%s is the current key; %s wrapped anew.", current, plural(wrapped, "data key"))
-	e.out.say("The old key stays until: coffer key rotate --retire")
+	if e.JSON {
+		return e.out.element(map[string]any{"key": current[0], "wrapped": wrapped, "job": j.ID})
+	}
+	e.out.say("%s is the current key; %s wrapped anew.", current[0], plural(wrapped, "data key"))
+	if a.OwnKeys() {
+		e.out.say("The old key stays until: coffer key rotate --retire")
+	}
 	return nil
 }
 

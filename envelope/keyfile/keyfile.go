@@ -124,25 +124,42 @@ type Ring struct {
 type state struct {
 	current string
 	keys    map[string]map[string]cipher.AEAD // by id and recipient
-	list    []Key
+	list    []envelope.WrappingKey
 }
 
-// Key is what may be known of a key in a file.
-type Key struct {
-	ID      string    `json:"id"`
-	Created time.Time `json:"created"`
-	Current bool      `json:"current"`
-	// Superseded is when the next key was made; zero for the current one.
-	Superseded time.Time `json:"superseded,omitzero"`
-}
+var _ envelope.Keyring = (*Ring)(nil)
 
-// Keys returns the keys of the file, oldest first.
-func (r *Ring) Keys() []Key {
+// List implements [envelope.Keyring].
+func (r *Ring) List(ctx context.Context, named ...string) ([]envelope.WrappingKey, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	r.refresh()
-	return slices.Clone(r.state.Load().list)
+	s := r.state.Load()
+	out := slices.Clone(s.list)
+	for _, id := range named {
+		if s.keys[id] == nil {
+			out = append(out, envelope.WrappingKey{ID: id, State: envelope.NotConfigured})
+		}
+	}
+	return out, nil
 }
 
-var _ envelope.Keys = (*Ring)(nil)
+// Current implements [envelope.Keyring].
+func (r *Ring) Current(wrapped []envelope.Wrapped) bool {
+	r.refresh()
+	current := r.state.Load().current
+	for _, recipient := range recipients {
+		if !slices.ContainsFunc(wrapped, func(w envelope.Wrapped) bool {
+			return w.Recipient == recipient && w.Provider == provider && w.KeyID == current
+		}) {
+			return false
+		}
+	}
+	return len(wrapped) == len(recipients)
+}
+
+var recipients = []string{envelope.ForReveal, envelope.ForVerify}
 
 // Create makes a key file with one fresh key, wrapped by the passphrase unless that is empty. If there is a file at path the
 // error wraps coffer.ErrConflict and the file is as it was: of several processes that create one at once, one succeeds.
@@ -186,59 +203,74 @@ func OpenOrCreate(path string, pass []byte) (*Ring, error) {
 	return r, err
 }
 
-// Rotate adds a fresh key to the file, makes it the current one, and returns the ring with it. Everything sealed before stays
-// readable. Calls of Rotate and Retire wait for one another, by a lock on PATH.lock.
-func Rotate(path string, pass []byte) (*Ring, error) {
-	return change(path, pass, func(r *ring) error {
-		if len(r.Keys) >= maxKeys {
-			return fmt.Errorf("%d keys: %w", len(r.Keys), coffer.ErrLimit)
+// Rotate implements [envelope.Keyring]: it adds a fresh key to the file and makes it the current one. Everything sealed before stays
+// readable. A file of 256 keys is full (coffer.ErrLimit). Calls of Rotate and Retire wait for one another, by a lock on PATH.lock.
+func (r *Ring) Rotate(ctx context.Context) ([]string, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	p := newPair()
+	err := r.change(func(f *ring) error {
+		if len(f.Keys) >= maxKeys {
+			return fmt.Errorf("%d keys: %w", len(f.Keys), coffer.ErrLimit)
 		}
-		p := newPair()
-		r.Keys = append(r.Keys, p)
-		r.Current = p.ID
+		f.Keys = append(f.Keys, p)
+		f.Current = p.ID
 		return nil
 	})
+	if err != nil {
+		return nil, err
+	}
+	return []string{p.ID}, nil
 }
 
 // Retire removes a key from the file for good: what is wrapped under it alone can never be opened again. The current key is
 // refused with an error wrapping coffer.ErrConflict, one that is not there with coffer.ErrNotFound.
-func Retire(path string, pass []byte, id string) (*Ring, error) {
-	return change(path, pass, func(r *ring) error {
-		i := slices.IndexFunc(r.Keys, func(p pair) bool { return p.ID == id })
+func (r *Ring) Retire(ctx context.Context, id string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return r.change(func(f *ring) error {
+		i := slices.IndexFunc(f.Keys, func(p pair) bool { return p.ID == id })
 		switch {
 		case i < 0:
 			return fmt.Errorf("key %s: %w", id, coffer.ErrNotFound)
-		case id == r.Current:
+		case id == f.Current:
 			return fmt.Errorf("key %s is the current one: %w", id, coffer.ErrConflict)
 		}
-		r.Keys = slices.Delete(r.Keys, i, i+1)
+		f.Keys = slices.Delete(f.Keys, i, i+1)
 		return nil
 	})
 }
 
-// change replaces the file by one with other keys.
-func change(path string, pass []byte, edit func(*ring) error) (*Ring, error) {
-	unlock, err := durable.Lock(path + ".lock") // else one of two new keys would be lost, and all that was sealed under it
+// change replaces the file by one with other keys, and reads it.
+func (r *Ring) change(edit func(*ring) error) error {
+	unlock, err := durable.Lock(r.path + ".lock") // else one of two new keys would be lost, and all that was sealed under it
 	if err != nil {
-		return nil, fmt.Errorf("key file: %w: %w", err, coffer.ErrUnavailable)
+		return fmt.Errorf("key file: %w: %w", err, coffer.ErrUnavailable)
 	}
 	defer unlock()
-	r, _, err := load(path, pass)
+	f, _, err := load(r.path, r.pass)
 	if err == nil {
-		err = edit(&r)
+		err = edit(&f)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("key file %s: %w", path, err)
+		return fmt.Errorf("key file %s: %w", r.path, err)
 	}
-	data, err := encode(r, pass)
+	data, err := encode(f, r.pass)
 	if err != nil {
-		return nil, fmt.Errorf("key file %s: %w", path, err)
+		return fmt.Errorf("key file %s: %w", r.path, err)
 	}
 	defer clear(data)
-	if err := durable.WriteFile(path, data, mode); err != nil {
-		return nil, fmt.Errorf("key file: %w: %w", err, coffer.ErrUnavailable)
+	if err := durable.WriteFile(r.path, data, mode); err != nil {
+		return fmt.Errorf("key file: %w: %w", err, coffer.ErrUnavailable)
 	}
-	return newRing(path, pass)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.read(); err != nil {
+		return fmt.Errorf("key file %s: %w", r.path, err)
+	}
+	return nil
 }
 
 func newRing(path string, pass []byte) (*Ring, error) {
@@ -257,7 +289,7 @@ func (r *Ring) read() error {
 	}
 	s := &state{current: f.Current, keys: map[string]map[string]cipher.AEAD{}}
 	for i, p := range f.Keys {
-		k := Key{ID: p.ID, Created: p.Created, Current: p.ID == f.Current}
+		k := envelope.WrappingKey{ID: p.ID, Created: p.Created, Current: p.ID == f.Current}
 		if i+1 < len(f.Keys) {
 			k.Superseded = f.Keys[i+1].Created
 		}
@@ -323,7 +355,7 @@ func (r *Ring) Wrap(ctx context.Context, key []byte, c envelope.Context) ([]enve
 	r.refresh()
 	s := r.state.Load()
 	var wrapped []envelope.Wrapped
-	for _, recipient := range []string{envelope.ForReveal, envelope.ForVerify} {
+	for _, recipient := range recipients {
 		blob := s.keys[s.current][recipient].Seal(nil, nil, key, associated(recipient, s.current, encoded))
 		wrapped = append(wrapped, envelope.Wrapped{Recipient: recipient, Provider: provider, KeyID: s.current, Blob: blob})
 	}

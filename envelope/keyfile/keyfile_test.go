@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -246,7 +247,10 @@ func TestRotate(t *testing.T) {
 	rings := make([]*keyfile.Ring, 4)
 	for i := range rings {
 		wg.Go(func() {
-			r, err := keyfile.Rotate(path, nil)
+			r, err := keyfile.Open(path, nil)
+			if err == nil {
+				_, err = r.Rotate(t.Context())
+			}
 			if err != nil {
 				t.Error(err)
 			}
@@ -259,7 +263,12 @@ func TestRotate(t *testing.T) {
 		t.Fatal(err)
 	}
 	// No rotation lost another's key, the first one still opens what it sealed, and every ring that is open follows.
-	current := now.Keys()[4].ID
+	keys := list(t, now, "stranger")
+	if len(keys) != 6 || keys[5].ID != "stranger" || keys[5].State != envelope.NotConfigured {
+		t.Fatalf("keys: %+v", keys)
+	}
+	keys = keys[:5]
+	current := keys[4].ID
 	for _, r := range append(rings, first, now) {
 		exchange(t, r, now)
 		exchange(t, now, r)
@@ -270,13 +279,21 @@ func TestRotate(t *testing.T) {
 		if dk.Wrapped[0].KeyID != current {
 			t.Error("an open ring wraps under a key of before")
 		}
-	}
-	for i, k := range now.Keys() {
-		if last := i == 4; k.Current != last || k.Superseded.IsZero() != last || k.Created.IsZero() {
-			t.Errorf("key %d of %d: %+v", i, len(now.Keys()), k)
+		old := slices.Clone(dk.Wrapped)
+		old[1].KeyID = keys[0].ID
+		if !r.Current(dk.Wrapped) || r.Current(old) || r.Current(dk.Wrapped[:1]) || r.Current(nil) {
+			t.Error("what is wrapped by the current key alone is not told from the rest")
 		}
 	}
-	if _, err := keyfile.Rotate(path+"x", nil); !errors.Is(err, coffer.ErrNotFound) {
+	for i, k := range keys {
+		if last := i == 4; k.Current != last || k.Superseded.IsZero() != last || k.Created.IsZero() {
+			t.Errorf("key %d of %d: %+v", i, len(keys), k)
+		}
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := first.Rotate(t.Context()); !errors.Is(err, coffer.ErrNotFound) {
 		t.Errorf("rotated what is not there: %v", err)
 	}
 }
@@ -293,27 +310,29 @@ func TestRetire(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	now, err := keyfile.Rotate(path, pass)
+	now, err := keyfile.Open(path, pass)
 	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := now.Rotate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	again, err := old.Wrap(t.Context(), dk.Key, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys := now.Keys()
+	keys := list(t, now)
 	for id, want := range map[string]error{keys[1].ID: coffer.ErrConflict, "none": coffer.ErrNotFound} {
-		if _, err := keyfile.Retire(path, pass, id); !errors.Is(err, want) {
+		if err := now.Retire(t.Context(), id); !errors.Is(err, want) {
 			t.Errorf("retire %s: %v", id, err)
 		}
 	}
-	after, err := keyfile.Retire(path, pass, keys[0].ID)
-	if err != nil {
+	if err := now.Retire(t.Context(), keys[0].ID); err != nil {
 		t.Fatal(err)
 	}
-	for _, r := range []*keyfile.Ring{after, now} {
-		if list := r.Keys(); len(list) != 1 || list[0].ID != keys[1].ID || !list[0].Current {
-			t.Errorf("keys: %+v", list)
+	for _, r := range []*keyfile.Ring{old, now} {
+		if left := list(t, r); len(left) != 1 || left[0].ID != keys[1].ID || !left[0].Current {
+			t.Errorf("keys: %+v", left)
 		}
 		if _, err := r.Unwrap(t.Context(), dk.Wrapped[0], nil); !errors.Is(err, coffer.ErrNotFound) {
 			t.Errorf("what the retired key wraps: %v", err)
@@ -437,4 +456,13 @@ func FuzzOpen(f *testing.F) {
 			t.Error("an error and keys")
 		}
 	})
+}
+
+func list(t *testing.T, r *keyfile.Ring, named ...string) []envelope.WrappingKey {
+	t.Helper()
+	keys, err := r.List(t.Context(), named...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return keys
 }
