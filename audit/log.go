@@ -29,6 +29,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"slices"
 	"strconv"
@@ -481,12 +482,46 @@ const (
 	partState   = "audit"        // "head": how far the log is sequenced, and the lease
 	partLive    = "audit/live"   // a writer's id -> how far its chain is sequenced; writers that may have more to come
 	partOrder   = "audit/order"  // number of the first leaf -> which entries became the leaves from there on
-	partEntries = "audit/entry/" // + writer's id: number in the chain -> entry
+	partEntries = "audit/entry/" // + writer's id + "/" + block: number in the chain -> entry
 	partPeople  = "people"       // pseudonymous id -> name
 )
 
+// block is the number of entries of a chain that share a part. A busy writer thus goes from part to part, and none of them is
+// written more often than this: a table that spreads its load by parts (DynamoDB) meets no hot one.
+const block = 256
+
 func entryKey(r Ref) store.Key {
-	return store.Key{Part: partEntries + r.Writer, Sort: number(r.Seq)}
+	return store.Key{Part: entryPart(r.Writer, (r.Seq-1)/block), Sort: number(r.Seq)}
+}
+
+func entryPart(writer string, n uint64) string {
+	return partEntries + writer + "/" + strconv.FormatUint(n, 10)
+}
+
+// chainItems yields the items of a writer's chain from number first on, before number end if that is not 0. Behind a missing item
+// it yields the others of its block and stops.
+func chainItems(ctx context.Context, db store.DB, writer string, first, end uint64) iter.Seq2[store.Item, error] {
+	return func(yield func(store.Item, error) bool) {
+		r := store.Range{}
+		if end != 0 {
+			r.To = number(end)
+		}
+		for next := first; end == 0 || next < end; {
+			n := (next - 1) / block
+			r.From = number(next)
+			for it, err := range db.Query(ctx, entryPart(writer, n), r) {
+				if !yield(it, err) {
+					return
+				}
+				if err == nil && it.Key.Sort == number(next) {
+					next++
+				}
+			}
+			if (next-1)/block == n {
+				return // the block goes on no further
+			}
+		}
+	}
 }
 
 func entryItem(r Ref, leaf []byte) store.Item {

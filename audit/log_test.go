@@ -419,6 +419,52 @@ func TestIdleWriterIsEnded(t *testing.T) {
 	}
 }
 
+// TestBlocks: a long chain lies in several parts of the store, none with more than 256 entries, and reads as one; an entry that the
+// store lost is missed wherever it stood.
+func TestBlocks(t *testing.T) {
+	ctx := context.Background()
+	const n = 600
+	for _, lost := range []uint64{0, 1, 100, 255, 256, 257, 512, 513, 599} {
+		h := newHome(t)
+		l := h.open()
+		appendN(t, l, n)
+		writer := audit.Writer(l)
+		if lost == 0 {
+			parts := map[string]int{}
+			for it, err := range h.db.Scan(ctx, 0, 1) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				parts[it.Key.Part]++
+			}
+			prefix := "audit/entry/" + writer + "/"
+			if parts[prefix+"0"] != 256 || parts[prefix+"1"] != 256 || parts[prefix+"2"] != n-512 {
+				t.Errorf("parts %v", parts)
+			}
+			if err := l.Sequence(ctx); err != nil {
+				t.Fatal(err)
+			}
+			closeLog(t, l)
+			if r := h.sound(); r.Checkpoint.Size != n {
+				t.Errorf("%d entries", r.Checkpoint.Size)
+			}
+			continue
+		}
+		k := store.Key{Part: fmt.Sprintf("audit/entry/%s/%d", writer, (lost-1)/256), Sort: fmt.Sprintf("%020d", lost)}
+		if err := h.db.Apply(ctx, store.Op{Verb: store.Delete, Item: store.Item{Key: k}, Expect: store.Any}); err != nil {
+			t.Fatal(err)
+		}
+		err := l.Sequence(ctx)
+		if err == nil { // the end of a block may be the end of the chain, until the chain would be ended there
+			h.pass(audit.IdleFor + time.Minute)
+			err = l.Sequence(ctx)
+		}
+		if want := fmt.Sprintf("%s:%d is missing", writer, lost); !errors.Is(err, coffer.ErrCorrupt) || !strings.Contains(err.Error(), want) {
+			t.Errorf("entry %d lost: %v", lost, err)
+		}
+	}
+}
+
 func TestClockThatGoesBack(t *testing.T) {
 	h := newHome(t)
 	l := h.open()

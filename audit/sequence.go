@@ -418,6 +418,15 @@ func (s *sequencer) collect(ctx context.Context, now time.Time, broken *error) (
 		case cur.Seq != was.Seq:
 			b.ops = append(b.ops, store.Op{Verb: store.Put, Item: store.Item{Key: it.Key, Value: cur.encode(), Version: rand.Text()}, Expect: it.Version})
 		case now.Sub(cur.Time) > idleFor:
+			// An entry that the store lost at the end of a block looks like the end of the chain.
+			beyond, err := s.beyond(ctx, writer, cur.Seq+1)
+			if err != nil {
+				return nil, err
+			}
+			if beyond {
+				*broken = fmt.Errorf("entry %s is missing: %w", Ref{writer, cur.Seq + 1}, coffer.ErrCorrupt)
+				continue
+			}
 			b.ops = append(b.ops, fenceOp(Ref{writer, cur.Seq + 1}),
 				store.Op{Verb: store.Delete, Item: store.Item{Key: it.Key}, Expect: it.Version})
 		}
@@ -429,7 +438,7 @@ func (s *sequencer) collect(ctx context.Context, now time.Time, broken *error) (
 // chain reads the entries behind a cursor, moves it, and says whether a fence follows.
 func (s *sequencer) chain(ctx context.Context, writer string, cur *cursor, fenced *bool, most, bytes int) ([]leaf, error) {
 	var leaves []leaf
-	for it, err := range s.db.Query(ctx, partEntries+writer, store.Range{From: number(cur.Seq + 1)}) {
+	for it, err := range chainItems(ctx, s.db, writer, cur.Seq+1, 0) {
 		if err != nil {
 			return nil, err
 		}
@@ -459,6 +468,14 @@ func (s *sequencer) chain(ctx context.Context, writer string, cur *cursor, fence
 	return leaves, nil
 }
 
+// beyond reports whether the chain has anything in the block behind that of number seq.
+func (s *sequencer) beyond(ctx context.Context, writer string, seq uint64) (bool, error) {
+	for _, err := range s.db.Query(ctx, entryPart(writer, (seq-1)/block+1), store.Range{}) {
+		return err == nil, err
+	}
+	return false, nil
+}
+
 // orderedLeaves yields the entries that an item of the order names.
 func orderedLeaves(ctx context.Context, db store.DB, order []byte) func(yield func([]byte, error) bool) {
 	return func(yield func([]byte, error) bool) {
@@ -469,7 +486,7 @@ func orderedLeaves(ctx context.Context, db store.DB, order []byte) func(yield fu
 		}
 		for _, r := range runs {
 			next, last := r.First, r.First+uint64(r.Count)
-			for it, err := range db.Query(ctx, partEntries+r.Writer, store.Range{From: number(next), To: number(last)}) {
+			for it, err := range chainItems(ctx, db, r.Writer, r.First, last) {
 				if err == nil && it.Key.Sort != number(next) {
 					break
 				}

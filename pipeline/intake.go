@@ -35,7 +35,8 @@ type Arrival struct {
 	Sealed      int `json:"sealed"`
 }
 
-const arrivals = "I" // the part of arrivals; sorted by key
+// arrivals is the list of arrivals, by key. Every finding writes to it, so that it is spread wide enough for a burst.
+var arrivals = store.Spread{Name: "I", Shards: 16}
 
 // TakeDocument takes in whatever a stream of findings held: a finding is processed, anything else is recorded with the reason
 // why it is not. Errors are as for [Pipeline.Take].
@@ -84,7 +85,7 @@ func (p *Pipeline) arrive(ctx context.Context, e *audit.Entry, d macie.Document,
 			First: p.Now().UTC(), Last: p.Now().UTC(), Seen: 1, Occurrences: res.Occurrences, Sealed: res.Sealed,
 		}
 		expect := store.Absent
-		it, err := p.DB.Get(ctx, store.Key{Part: arrivals, Sort: key})
+		it, err := p.DB.Get(ctx, arrivals.Key(key))
 		if err == nil {
 			var old Arrival
 			if err := json.Unmarshal(it.Value, &old); err != nil {
@@ -99,7 +100,7 @@ func (p *Pipeline) arrive(ctx context.Context, e *audit.Entry, d macie.Document,
 			return err
 		}
 		op := store.Op{Verb: store.Put, Expect: expect, Item: store.Item{
-			Key: store.Key{Part: arrivals, Sort: key}, Value: b, Version: store.NewVersion()}}
+			Key: arrivals.Key(key), Value: b, Version: store.NewVersion()}}
 		if e != nil {
 			_, err = p.Guard.Log.Apply(ctx, *e, op)
 		} else {
@@ -115,7 +116,7 @@ func (p *Pipeline) arrive(ctx context.Context, e *audit.Entry, d macie.Document,
 // Arrivals yields everything that came in, by key.
 func (p *Pipeline) Arrivals(ctx context.Context) iter.Seq2[Arrival, error] {
 	return func(yield func(Arrival, error) bool) {
-		for it, err := range p.DB.Query(ctx, arrivals, store.Range{}) {
+		for it, err := range arrivals.Query(ctx, p.DB, store.Range{}) {
 			var a Arrival
 			if err == nil && json.Unmarshal(it.Value, &a) != nil {
 				err = fmt.Errorf("arrival: %w", coffer.ErrCorrupt)

@@ -5,7 +5,7 @@
 //
 //	F#<finding>   meta           the [Record]
 //	F#<finding>   o#<number>     chunks of [Line], named by the number of their first occurrence
-//	L#<shard>     <finding>      the [Summary] of the finding, in one of 16 shards, rewritten by every change of the record
+//	L#<shard>     <finding>      the [Summary] of the finding, spread over 64 shards, rewritten by every change of the record
 package triage
 
 import (
@@ -13,7 +13,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"iter"
 	"slices"
 	"time"
@@ -161,22 +160,16 @@ func (r *Record) Summary() Summary {
 	return s
 }
 
-const (
-	shards       = 16
-	linesInChunk = 40
-)
+const linesInChunk = 40
+
+// list is the list of findings. A finding that comes in writes its entry several times, in transactions, which count twice.
+var list = store.Spread{Name: "L", Shards: 64}
 
 // Records reads and writes the records of findings. It performs no access check: packages vault, pipeline and remedy, and the
 // guarded methods of [Desk], do.
 type Records struct{ DB store.DB }
 
 func part(id string) string { return "F#" + id }
-
-func listKey(id string) store.Key {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(id))
-	return store.Key{Part: fmt.Sprintf("L#%02d", h.Sum32()%shards), Sort: id}
-}
 
 // Get returns the record of a finding; an error wrapping coffer.ErrNotFound when there is none.
 func (rs Records) Get(ctx context.Context, id string) (*Record, error) {
@@ -221,11 +214,11 @@ func (r *Record) Save() []store.Op {
 	meta := store.Op{Verb: store.Put, Expect: r.version, Item: store.Item{
 		Key: store.Key{Part: part(r.Finding.ID), Sort: "meta"}, Value: encode(r), Version: v,
 	}}
-	list := store.Op{Verb: store.Put, Expect: store.Any, Item: store.Item{
-		Key: listKey(r.Finding.ID), Value: encode(r.Summary()), Version: v,
+	entry := store.Op{Verb: store.Put, Expect: store.Any, Item: store.Item{
+		Key: list.Key(r.Finding.ID), Value: encode(r.Summary()), Version: v,
 	}}
 	r.version = v
-	return []store.Op{meta, list}
+	return []store.Op{meta, entry}
 }
 
 // Unchanged returns the operation that demands that nobody changed r since it was read (or made it, for a new one). It goes with
@@ -249,20 +242,18 @@ func SaveLines(id string, lines []Line) []store.Op {
 	return ops
 }
 
-// All yields the summaries of all findings, in no particular order.
+// All yields the summaries of all findings, in order of their ids.
 func (rs Records) All(ctx context.Context) iter.Seq2[Summary, error] {
 	return func(yield func(Summary, error) bool) {
-		for shard := range shards {
-			for it, err := range rs.DB.Query(ctx, fmt.Sprintf("L#%02d", shard), store.Range{}) {
-				var s Summary
-				if err == nil {
-					if json.Unmarshal(it.Value, &s) != nil {
-						err = fmt.Errorf("list entry: %w", coffer.ErrCorrupt)
-					}
+		for it, err := range list.Query(ctx, rs.DB, store.Range{}) {
+			var s Summary
+			if err == nil {
+				if json.Unmarshal(it.Value, &s) != nil {
+					err = fmt.Errorf("list entry: %w", coffer.ErrCorrupt)
 				}
-				if !yield(s, err) || err != nil {
-					return
-				}
+			}
+			if !yield(s, err) || err != nil {
+				return
 			}
 		}
 	}

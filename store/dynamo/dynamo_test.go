@@ -4,14 +4,18 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"coffer"
 	"coffer/internal/lookalike"
@@ -59,10 +63,12 @@ func created(t testing.TB) *dynamo.DB {
 }
 
 func TestDB(t *testing.T) {
+	t.Parallel()
 	storetest.Test(t, func(t *testing.T) store.DB { return created(t) })
 }
 
 func TestSealed(t *testing.T) {
+	t.Parallel()
 	key := bytes.Repeat([]byte{7}, store.KeySize)
 	storetest.Test(t, func(t *testing.T) store.DB { return store.Sealed(created(t), key) })
 }
@@ -145,3 +151,24 @@ func TestOpen(t *testing.T) {
 }
 
 var maxTime = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+
+// TestMain has the random sequences of the suites be fewer: each of their steps is a call over the network.
+func TestMain(m *testing.M) {
+	checks := "20"
+	if os.Getenv("COFFER_TEST_FULL") != "" {
+		checks = "100"
+	}
+	if err := flag.Set("rapid.checks", checks); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
+
+// foreign puts an item that has the key alone.
+func foreign(t *testing.T, c dynamo.Config, part, sort string) {
+	t.Helper()
+	client := dynamodb.NewFromConfig(c.AWS, func(o *dynamodb.Options) { o.BaseEndpoint = &c.Endpoint })
+	_, err := client.PutItem(t.Context(), &dynamodb.PutItemInput{TableName: &c.Table, Item: map[string]types.AttributeValue{
+		"pk": &types.AttributeValueMemberB{Value: []byte(part)}, "sk": &types.AttributeValueMemberB{Value: []byte(sort)}}})
+	must(t, err)
+}
