@@ -194,6 +194,9 @@ type Options struct {
 	OnlyReported bool
 }
 
+// plans is the list of plans.
+var plans = store.Spread{Name: "PL", Shards: 16}
+
 func planKey(id string) store.Key { return store.Key{Part: "P#" + id, Sort: "meta"} }
 
 // Get returns a plan without asking the policy; an error wrapping coffer.ErrNotFound when there is none.
@@ -213,17 +216,19 @@ func (m *Remedy) Get(ctx context.Context, id string) (*Plan, error) {
 	return &p, nil
 }
 
-// save returns the operations that store p, if nobody changed it since, and its place in lists.
+// save returns the operations that store p, if nobody changed it since, and for a new plan its places in lists.
 func (p *Plan) save() []store.Op {
 	v := store.NewVersion()
 	expect := p.version
 	p.version = v
-	return []store.Op{
-		{Verb: store.Put, Expect: expect, Item: store.Item{Key: planKey(p.ID), Value: encode(p), Version: v}},
-		{Verb: store.Put, Expect: store.Any, Item: store.Item{
-			Key: store.Key{Part: "O#" + p.ObjectID, Sort: "p#" + p.Created.Format(time.RFC3339Nano) + "#" + p.ID}, Value: []byte(p.State), Version: v}},
-		{Verb: store.Put, Expect: store.Any, Item: store.Item{Key: store.Key{Part: "PL", Sort: p.ID}, Value: []byte(p.State), Version: v}},
+	ops := []store.Op{{Verb: store.Put, Expect: expect, Item: store.Item{Key: planKey(p.ID), Value: encode(p), Version: v}}}
+	if expect != store.Absent {
+		return ops // the lists name the plan, and what else they show is read from it
 	}
+	return append(ops,
+		store.Op{Verb: store.Put, Expect: store.Any, Item: store.Item{
+			Key: store.Key{Part: "O#" + p.ObjectID, Sort: "p#" + p.Created.Format(time.RFC3339Nano) + "#" + p.ID}, Value: []byte("1"), Version: v}},
+		store.Op{Verb: store.Put, Expect: store.Any, Item: store.Item{Key: plans.Key(p.ID), Value: []byte("1"), Version: v}})
 }
 
 func encode(v any) []byte {
@@ -237,7 +242,7 @@ func encode(v any) []byte {
 // All yields the plans in order of their ids.
 func (m *Remedy) All(ctx context.Context) iter.Seq2[*Plan, error] {
 	return func(yield func(*Plan, error) bool) {
-		for it, err := range m.DB.Query(ctx, "PL", store.Range{}) {
+		for it, err := range plans.Query(ctx, m.DB, store.Range{}) {
 			var p *Plan
 			if err == nil {
 				p, err = m.Get(ctx, it.Key.Sort)
