@@ -9,6 +9,7 @@
 package access
 
 import (
+	"net/netip"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -47,6 +48,8 @@ type Caller struct {
 	Kind  CallerKind // how the caller was identified
 	Roles []string
 	Teams []string
+	// Scopes are the actions that the caller's token is good for, whatever its roles permit. Nil: all of them.
+	Scopes []Action
 }
 
 // Kind is the kind of a resource.
@@ -82,7 +85,16 @@ type Context struct {
 	Local   bool      // asked on the command line of this machine
 	Reason  string    // reason code; empty: none was given
 	Note    string
-	Values  int // how many values would be shown or changed
+	Ticket  string // the number of a ticket elsewhere; policies see only whether there is one
+	Purpose string // what the data is used for, as the caller declares it; empty: not declared
+	Values  int    // how many values would be shown or changed
+
+	Network netip.Addr // where the request comes from; the zero Addr: from this machine's command line
+	// SignedIn is when the caller last proved who they are, MFA whether with more than one factor. Zero: not known, which is never fresh.
+	SignedIn time.Time
+	MFA      bool
+	// BreakGlass says that the caller acts under an emergency grant.
+	BreakGlass bool
 
 	Requester     string   // caller id of who made the request or plan that is to be approved
 	Approvers     []string // caller ids of those who have approved this very act
