@@ -36,8 +36,9 @@ import (
 	"coffer/vault"
 )
 
-// HomeFormat is the format of the home that this program reads and writes.
-const HomeFormat = 1
+// HomeFormat is the format of the home that this program reads and writes. Format 1, in which a list and the chain of a writer of the
+// log each lay in one part of the store, was never released.
+const HomeFormat = 2
 
 // Options say where the home is and override its configuration. Empty members mean the configuration's, then the default. Relative
 // paths are relative to the working directory; those in the configuration are relative to the home.
@@ -223,6 +224,8 @@ func makeHome(home string) error {
 		return fmt.Errorf("the file %q holds no format number: %w", "format", coffer.ErrCorrupt)
 	case n > HomeFormat:
 		return fmt.Errorf("made by a newer Coffer (format %d, this one knows %d); upgrade: %w", n, HomeFormat, coffer.ErrUnsupported)
+	case n < HomeFormat:
+		return fmt.Errorf("made by a Coffer before its first release (format %d, this one knows %d); begin a new home: %w", n, HomeFormat, coffer.ErrUnsupported)
 	}
 	return nil
 }

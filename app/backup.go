@@ -406,6 +406,9 @@ func Restore(ctx context.Context, dir string, opt RestoreOptions) (_ *App, err e
 	if m.Version > backupVersion || m.Home > HomeFormat {
 		return nil, fmt.Errorf("backup %s was made by a newer Coffer; upgrade: %w", dir, coffer.ErrUnsupported)
 	}
+	if m.Home < HomeFormat {
+		return nil, fmt.Errorf("backup %s is of a home of format %d, from before the first release: %w", dir, m.Home, coffer.ErrUnsupported)
+	}
 	if err := verifyFiles(dir, &m); err != nil {
 		return nil, fmt.Errorf("backup %s: %w", dir, err)
 	}
