@@ -121,11 +121,16 @@ var rules = []struct {
 	},
 	{
 		why: "faults are for tests and for the adapters in memory, which tests alone use",
-		who: not(in("envelope/mem", "store/mem", "object/mem", "object/objecttest", "store/storetest", "envelope/envelopetest")), what: in("internal/fault"),
+		who: not(in("envelope/mem", "store/mem", "object/mem", "object/objecttest", "store/storetest", "envelope/envelopetest",
+			"internal/awsfake/...")), what: in("internal/fault"),
 	},
 	{
 		why: "the test kits of contracts are called by tests",
 		who: everybody, what: in("envelope/envelopetest", "store/storetest", "object/objecttest", "format/formattest"),
+	},
+	{
+		why: "what plays the part of AWS is called by tests",
+		who: everybody, what: in("internal/awsfake/...", "internal/lookalike"),
 	},
 	{
 		// Synthetic documents and the spread of time stamps within a millisecond need no secret.
@@ -137,8 +142,9 @@ var rules = []struct {
 		who: not(in("object/dir")), what: in("unsafe", "C"), tests: true,
 	},
 	{
-		why:  "nothing on one machine opens a connection: the network belongs to servers and cloud adapters",
-		who:  not(in("web", "client", "identity", "notify", "app", "cmd/...", "object/s3", "envelope/kms", "store/dynamo", "macie/live")),
+		why: "nothing on one machine opens a connection: the network belongs to servers and cloud adapters",
+		who: not(in("web", "client", "identity", "notify", "app", "cmd/...", "object/s3", "envelope/kms", "store/dynamo", "macie/live",
+			"internal/awsfake/...", "internal/awsmeter", "internal/lookalike")),
 		what: in("net", "net/http"),
 	},
 }
@@ -221,6 +227,7 @@ func TestRulesBite(t *testing.T) {
 		{ImportPath: "coffer/remedy", Imports: []string{"coffer/envelope"}},
 		{ImportPath: "coffer/vault", Imports: []string{"coffer/internal/fault"}},
 		{ImportPath: "coffer/app", Imports: []string{"coffer/store/storetest"}},
+		{ImportPath: "coffer/app", Imports: []string{"coffer/internal/awsfake/s3fake"}},
 		{ImportPath: "coffer/vault", Imports: []string{"math/rand/v2"}},
 		{ImportPath: "coffer/format/jsondoc", Imports: []string{"unsafe"}},
 		{ImportPath: "coffer/pipeline", Imports: []string{"net/http"}},
