@@ -17,11 +17,19 @@ const (
 	RemedyApply   Action = "remedy.apply"
 	RemedyUndo    Action = "remedy.undo"
 	RemedyPurge   Action = "remedy.purge"
+	AccessList    Action = "access.list"
 	AccessRequest Action = "access.request"
 	AccessApprove Action = "access.approve"
+	AccessBreak   Action = "access.break-glass"
+	AccessReview  Action = "access.review"
 	AuditRead     Action = "audit.read"
+	SessionStart  Action = "session.start"
+	SessionEnd    Action = "session.end"
+	TokenCreate   Action = "token.create"
 	KeyRotate     Action = "key.rotate"
 	PolicyWrite   Action = "policy.write"
+	AdminUser     Action = "admin.user"
+	AdminToken    Action = "admin.token"
 	AdminIndex    Action = "admin.index"
 	AdminObject   Action = "admin.object"
 	AdminPerson   Action = "admin.person"
@@ -52,11 +60,19 @@ var Actions = []Description{
 	{RemedyApply, []Kind{Plan}, "change the object as planned"},
 	{RemedyUndo, []Kind{Plan}, "put the original back"},
 	{RemedyPurge, []Kind{Plan}, "destroy the kept original before the grace period ends"},
-	{AccessRequest, []Kind{Finding, Plan}, "ask for access that the policy grants only on request"},
-	{AccessApprove, []Kind{Finding, Plan}, "approve or deny a request for access"},
+	{AccessList, []Kind{System}, "see requests for access: one's own, and those that one may decide on"},
+	{AccessRequest, []Kind{Finding, System}, "ask for access that the policy grants only on request; withdraw the request"},
+	{AccessApprove, []Kind{Finding, System}, "approve or deny a request for access"},
+	{AccessBreak, []Kind{System}, "break the glass: see values in an emergency without an approval"},
+	{AccessReview, []Kind{System}, "review what was done after the glass was broken"},
 	{AuditRead, []Kind{System}, "list, verify and export the log"},
+	{SessionStart, []Kind{System}, "sign in, and prove again who one is"},
+	{SessionEnd, []Kind{System}, "sign out; see and end one's own sessions"},
+	{TokenCreate, []Kind{System}, "make, list and revoke one's own access tokens"},
 	{KeyRotate, []Kind{System}, "list and rotate keys"},
 	{PolicyWrite, []Kind{System}, "replace the policies"},
+	{AdminUser, []Kind{System}, "add people, give and take their roles, let them in and keep them out; see and end their sessions"},
+	{AdminToken, []Kind{System}, "list and revoke the access tokens of others"},
 	{AdminIndex, []Kind{System}, "choose the types that can be searched by value"},
 	{AdminObject, []Kind{Object}, "set the versioning of a bucket kept in a folder"},
 	{AdminPerson, []Kind{System}, "delete the name behind a pseudonymous id"},

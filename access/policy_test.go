@@ -36,60 +36,169 @@ func resource(k access.Kind) access.Resource {
 	}
 }
 
-// TestMatrix asks every role for every action on every kind of resource and compares with this table, so that a permit that
-// nobody expects is seen.
-func TestMatrix(t *testing.T) {
-	see := []access.Action{access.FindingList, access.FindingRead, access.ObjectRead}
-	want := map[string][]access.Action{
-		"":                        nil,
-		"unheard-of":              nil,
-		access.RoleEngineer:       append(slices.Clone(see), access.ValueReveal, access.VerdictSet, access.RemedyPlan, access.RemedyApply, access.RemedyUndo, access.RemedyPurge, access.AccessRequest),
-		access.RoleApprover:       append(slices.Clone(see), access.RemedyApprove, access.AccessApprove),
-		access.RoleAuditor:        {access.FindingList, access.AuditRead},
-		access.RolePrivacyOfficer: append(slices.Clone(see), access.ValueSearch, access.AccessRequest),
-		access.RoleOperator:       nil, // all of them, as the operator on this machine alone
-		access.RoleService:        nil,
+// cell is one question of the matrix.
+type cell struct {
+	role     string
+	action   access.Action
+	on       access.Kind
+	kind     access.CallerKind
+	scoped   bool // a token whose scopes name the action
+	local    bool
+	owner    string // who submitted the finding: "", "me" or "other"
+	by       string // who made the request or plan: "me" or "other"
+	approval string // "", "other", "me", "expired"
+	glass    bool   // broken
+	fresh    bool   // signed in a minute ago, else an hour
+	values   int
+}
+
+func (c cell) request() access.Request {
+	r := access.Request{
+		Caller:   access.Caller{ID: "me", Kind: c.kind, Teams: []string{"risk"}},
+		Action:   c.action,
+		Resource: resource(c.on),
+		Context: access.Context{
+			Now: now, Local: c.local, Reason: "incident", Note: "quarterly check", Ticket: "INC-1", Values: c.values, Requester: c.by,
+			MFA: true, SignedIn: now.Add(-time.Hour), BreakGlass: c.glass,
+		},
 	}
-	kinds := []access.CallerKind{access.OperatorCaller, access.UserCaller, access.ServiceCaller, access.TokenCaller}
+	if c.role != "" {
+		r.Caller.Roles = []string{c.role}
+	}
+	if c.scoped {
+		r.Caller.Scopes = []access.Action{c.action}
+	}
+	if c.fresh {
+		r.Context.SignedIn = now.Add(-time.Minute)
+	}
+	switch c.approval {
+	case "other", "me":
+		r.Context.Approvers, r.Context.ApprovedUntil = []string{c.approval}, now.Add(time.Minute)
+	case "expired":
+		r.Context.Approvers, r.Context.ApprovedUntil = []string{"other"}, now
+	}
+	if c.owner != "" && c.on != access.System {
+		r.Resource.Origins, r.Resource.Submitters = []coffer.Origin{coffer.OriginSubmitted}, []string{c.owner}
+	}
+	return r
+}
+
+// expected says what the documentation of the roles promises for a cell, in words of its own: it asks no policy.
+func expected(c cell) bool {
+	i := slices.IndexFunc(access.Actions, func(d access.Description) bool { return d.Action == c.action })
+	if !slices.Contains(access.Actions[i].On, c.on) {
+		return false
+	}
+	operator := c.role == access.RoleOperator && c.kind == access.OperatorCaller && c.local
+	approved := c.approval == "other"
+	may := operator
+	switch c.action {
+	case access.SessionStart, access.SessionEnd, access.TokenCreate:
+		may = may || c.kind == access.UserCaller
+	case access.FindingList:
+		may = may || slices.Contains([]string{access.RoleEngineer, access.RoleApprover, access.RoleAuditor, access.RolePrivacyOfficer, access.RoleResponder, access.RolePlatform}, c.role)
+	case access.FindingRead, access.ObjectRead:
+		may = may || slices.Contains([]string{access.RoleEngineer, access.RoleApprover, access.RolePrivacyOfficer, access.RoleResponder}, c.role)
+	case access.ValueReveal:
+		switch c.role {
+		case access.RoleEngineer:
+			may = c.values <= 25 || approved && c.by == "me"
+		case access.RolePrivacyOfficer:
+			may = approved && c.by == "me"
+		case access.RoleResponder:
+			may = c.glass
+		}
+		may = may && c.owner != "me"
+		may = may && c.kind != access.ServiceCaller && (c.kind != access.TokenCaller || c.scoped) && (c.kind != access.UserCaller || c.fresh)
+		may = may && (!c.glass || c.kind == access.UserCaller)
+	case access.ValueSearch:
+		may = may || c.role == access.RolePrivacyOfficer || c.role == access.RoleEngineer && approved && c.by == "me"
+		may = may && c.kind != access.ServiceCaller && (c.kind != access.TokenCaller || c.scoped)
+	case access.VerdictSet, access.RemedyPlan, access.RemedyUndo:
+		may = may || c.role == access.RoleEngineer
+	case access.RemedyApply, access.RemedyPurge:
+		may = may || c.role == access.RoleEngineer && approved
+	case access.RemedyApprove, access.AccessApprove:
+		may = may || c.role == access.RoleApprover && c.by == "other" && (c.kind == access.UserCaller || c.kind == access.OperatorCaller)
+	case access.AccessReview:
+		may = may || (c.role == access.RoleApprover || c.role == access.RoleAuditor) && c.by == "other" && (c.kind == access.UserCaller || c.kind == access.OperatorCaller)
+	case access.AccessList:
+		may = may || slices.Contains([]string{access.RoleEngineer, access.RoleApprover, access.RoleAuditor, access.RolePrivacyOfficer, access.RoleResponder}, c.role)
+	case access.AccessRequest:
+		may = may || c.role == access.RoleEngineer || c.role == access.RolePrivacyOfficer
+	case access.AccessBreak:
+		may = c.role == access.RoleResponder && c.kind == access.UserCaller && c.fresh
+	case access.EventIngest:
+		may = may || c.role == access.RoleService && c.kind == access.ServiceCaller || c.role == access.RoleEngineer && c.on == access.Finding && c.owner != ""
+	case access.AuditRead:
+		may = may || c.role == access.RoleAuditor
+	case access.AdminIndex, access.AdminPerson:
+		may = may || c.role == access.RolePrivacyOfficer
+	case access.KeyRotate, access.AdminUser, access.AdminToken, access.AdminBackup, access.AdminCheck, access.AdminJob, access.AdminObject:
+		may = may || c.role == access.RolePlatform
+	case access.PolicyWrite: // the operator alone
+	}
+	return may
+}
+
+// TestMatrix asks the default policies every question that a role, an action, the kind of the caller, the ownership of what is
+// touched and the state of its approval make, and compares with what the documentation promises.
+func TestMatrix(t *testing.T) {
 	p := load(t, nil)
-	asked := 0
-	for role, actions := range want {
-		for _, kind := range kinds {
-			for _, local := range []bool{false, true} {
-				for _, d := range access.Actions {
-					for _, on := range []access.Kind{access.Finding, access.Plan, access.Object, access.System} {
-						r := access.Request{
-							Caller:   access.Caller{ID: "me", Kind: kind, Teams: []string{"risk"}},
-							Action:   d.Action,
-							Resource: resource(on),
-							Context: access.Context{
-								Now: now, Local: local, Reason: "audit", Note: "quarterly check", Values: 1, Requester: "somebody",
-								Approvers: []string{"other"}, ApprovedUntil: now.Add(time.Minute),
-							},
+	roles := []string{
+		"", "unheard-of", access.RoleOperator, access.RoleEngineer, access.RoleApprover, access.RoleAuditor, access.RolePrivacyOfficer,
+		access.RoleResponder, access.RolePlatform, access.RoleService,
+	}
+	asked, permitted, unexpected := 0, 0, 0
+	ask := func(c cell) {
+		asked++
+		d := p.Decide(c.request())
+		if d.Allow {
+			permitted++
+		}
+		if want := expected(c); d.Allow != want {
+			if unexpected++; unexpected <= 20 {
+				t.Errorf("%+v: allowed = %v, want %v (%+v)", c, d.Allow, want, d)
+			}
+		}
+	}
+	for _, role := range roles {
+		for _, d := range access.Actions {
+			for _, kind := range []access.CallerKind{access.OperatorCaller, access.UserCaller, access.ServiceCaller, access.TokenCaller} {
+				for _, scoped := range []bool{false, true}[:1+strings.Count(string(kind), string(access.TokenCaller))] {
+					c := cell{role: role, action: d.Action, kind: kind, scoped: scoped, by: "other", fresh: true, values: 1}
+					for _, c.on = range []access.Kind{access.Finding, access.Plan, access.Object, access.System} {
+						ask(c)
+					}
+					for _, c.on = range d.On {
+						for _, c.local = range []bool{false, true}[:1+strings.Count(string(kind), string(access.OperatorCaller))] {
+							for _, c.owner = range []string{"", "me", "other"} {
+								for _, c.by = range []string{"me", "other"} {
+									for _, c.approval = range []string{"", "other", "me", "expired"} {
+										for _, c.fresh = range []bool{true, false} {
+											ask(c)
+										}
+									}
+								}
+							}
+							c.owner, c.by, c.approval, c.fresh = "", "me", "", true
+							for _, c.glass = range []bool{true, false} {
+								for _, c.values = range []int{25, 26} {
+									for _, c.approval = range []string{"", "other"} {
+										ask(c)
+									}
+								}
+							}
 						}
-						if role != "" {
-							r.Caller.Roles = []string{role}
-						}
-						expect := slices.Contains(actions, d.Action)
-						switch {
-						case role == access.RoleOperator:
-							expect = kind == access.OperatorCaller && local
-						case role == access.RoleService:
-							expect = d.Action == access.EventIngest && kind == access.ServiceCaller
-						case d.Action == access.RemedyApprove || d.Action == access.AccessApprove:
-							expect = expect && (kind == access.UserCaller || kind == access.OperatorCaller)
-						}
-						expect = expect && slices.Contains(d.On, on)
-						if got := p.Decide(r); got.Allow != expect {
-							t.Errorf("role %q, kind %s, local %v: %s on %s allowed = %v, want %v (%v)", role, kind, local, d.Action, on, got.Allow, expect, got)
-						}
-						asked++
 					}
 				}
 			}
 		}
 	}
-	t.Logf("%d requests", asked)
+	if asked < 2000 || permitted == 0 {
+		t.Errorf("%d cells, %d of them permitted", asked, permitted)
+	}
+	t.Logf("%d cells, %d permitted, %d not as the documentation says", asked, permitted, unexpected)
 }
 
 func TestRules(t *testing.T) {
@@ -97,14 +206,15 @@ func TestRules(t *testing.T) {
 	operator := access.Caller{ID: "op", Kind: access.OperatorCaller, Roles: []string{access.RoleOperator}}
 	engineer := access.Caller{ID: "eng", Kind: access.UserCaller, Roles: []string{access.RoleEngineer}}
 	both := access.Caller{ID: "both", Kind: access.UserCaller, Roles: []string{access.RoleEngineer, access.RoleApprover}}
-	finding, plan := resource(access.Finding), resource(access.Plan)
+	responder := access.Caller{ID: "duty", Kind: access.UserCaller, Roles: []string{access.RoleResponder}}
+	finding, plan, system := resource(access.Finding), resource(access.Plan), resource(access.System)
 	submitted := func(by ...string) access.Resource {
 		r := resource(access.Finding)
 		r.Origins, r.Submitters = []coffer.Origin{coffer.OriginSubmitted}, by
 		return r
 	}
 	ctx := func(change func(*access.Context)) access.Context {
-		c := access.Context{Now: now, Reason: "audit", Note: "quarterly check", Values: 1}
+		c := access.Context{Now: now, Reason: "audit", Note: "quarterly check", Values: 1, SignedIn: now.Add(-15 * time.Minute)}
 		if change != nil {
 			change(&c)
 		}
@@ -114,6 +224,14 @@ func TestRules(t *testing.T) {
 		c := ctx(change)
 		c.Local = true
 		return c
+	}
+	glass := func(change func(*access.Context)) access.Context {
+		return ctx(func(c *access.Context) {
+			c.Reason, c.Ticket, c.MFA = "incident", "INC-1", true
+			if change != nil {
+				change(c)
+			}
+		})
 	}
 	approved := func(by string, until time.Duration) func(*access.Context) {
 		return func(c *access.Context) { c.Approvers, c.ApprovedUntil = []string{by}, now.Add(until) }
@@ -143,6 +261,22 @@ func TestRules(t *testing.T) {
 		{"operator applies", operator, access.RemedyApply, plan, local(nil), ""},
 		{"purge without approval", engineer, access.RemedyPurge, plan, ctx(nil), "apply-needs-approval"},
 		{"undo needs none", engineer, access.RemedyUndo, plan, ctx(nil), ""},
+		{"signed in too long ago", engineer, access.ValueReveal, finding, ctx(func(c *access.Context) { c.SignedIn = now.Add(-15*time.Minute - time.Second) }), "reveal-needs-fresh-sign-in"},
+		{"signed in, not known when", engineer, access.ValueReveal, finding, ctx(func(c *access.Context) { c.SignedIn = time.Time{} }), "reveal-needs-fresh-sign-in"},
+		{"signed in by a clock that is ahead", engineer, access.ValueReveal, finding, ctx(func(c *access.Context) { c.SignedIn = now.Add(time.Minute) }), ""},
+		{"signed in tomorrow", engineer, access.ValueReveal, finding, ctx(func(c *access.Context) { c.SignedIn = now.Add(24 * time.Hour) }), "reveal-needs-fresh-sign-in"},
+		{"service reveals", access.Caller{ID: "s", Kind: access.ServiceCaller, Roles: []string{access.RoleEngineer}}, access.ValueReveal, finding, ctx(nil), "services-see-no-values"},
+		{"token reveals", access.Caller{ID: "t", Kind: access.TokenCaller, Roles: []string{access.RoleEngineer}}, access.ValueReveal, finding, ctx(nil), "token-values-need-scope"},
+		{"token outside its scopes", access.Caller{ID: "t", Kind: access.TokenCaller, Roles: []string{access.RoleEngineer}, Scopes: []access.Action{access.FindingRead}}, access.ValueReveal, finding, ctx(nil), access.TokenScope},
+		{"token for nothing", access.Caller{ID: "t", Kind: access.TokenCaller, Roles: []string{access.RoleEngineer}, Scopes: []access.Action{}}, access.FindingRead, finding, ctx(nil), access.TokenScope},
+		{"request without a reason", engineer, access.AccessRequest, finding, ctx(func(c *access.Context) { c.Reason = "" }), "request-needs-reason"},
+		{"request with a ticket", engineer, access.AccessRequest, finding, ctx(func(c *access.Context) { c.Note, c.Ticket = "", "INC-1" }), ""},
+		{"glass without a second factor", responder, access.AccessBreak, system, glass(func(c *access.Context) { c.MFA = false }), "break-glass-needs-emergency"},
+		{"glass without a ticket", responder, access.AccessBreak, system, glass(func(c *access.Context) { c.Ticket = "" }), "break-glass-needs-emergency"},
+		{"glass for an audit", responder, access.AccessBreak, system, glass(func(c *access.Context) { c.Reason = "audit" }), "break-glass-needs-emergency"},
+		{"glass", responder, access.AccessBreak, system, glass(nil), ""},
+		{"reveal through broken glass", responder, access.ValueReveal, finding, glass(func(c *access.Context) { c.BreakGlass = true }), ""},
+		{"reveal without breaking it", responder, access.ValueReveal, finding, glass(nil), "-"},
 		{"approve own", both, access.RemedyApprove, plan, ctx(func(c *access.Context) { c.Requester = "both" }), "nobody-approves-own-request"},
 		{"approve of unknown requester", both, access.RemedyApprove, plan, ctx(nil), "nobody-approves-own-request"},
 		{"approve another's", both, access.RemedyApprove, plan, ctx(func(c *access.Context) { c.Requester = "eng" }), ""},
@@ -243,7 +377,7 @@ func TestLoadRefuses(t *testing.T) {
 		"no id":             {"a.cedar": {Data: []byte(`permit (principal, action, resource);`)}},
 		"bad id":            {"a.cedar": {Data: []byte(`@id("A b") permit (principal, action, resource);`)}},
 		"same id":           {"a.cedar": {Data: []byte(openDoor)}, "b.cedar": {Data: []byte(openDoor)}},
-		"unknown attribute": {"a.cedar": {Data: []byte(openDoor + `@id("x") forbid (principal, action, resource) when { context.mfa };`)}},
+		"unknown attribute": {"a.cedar": {Data: []byte(openDoor + `@id("x") forbid (principal, action, resource) when { context.device == "phone" };`)}},
 		"may be missing":    {"a.cedar": {Data: []byte(openDoor + `@id("x") forbid (principal, action, resource) when { context.requester == principal };`)}},
 		"unsafe tag":        {"a.cedar": {Data: []byte(openDoor + `@id("x") forbid (principal, action == Action::"finding.read", resource) when { resource.getTag("class") == "secret" };`)}},
 		"unknown action":    {"a.cedar": {Data: []byte(`@id("x") permit (principal, action == Action::"value.print", resource);`)}},
@@ -317,10 +451,10 @@ func ExamplePolicy_Decide() {
 		Caller:   access.Caller{ID: "3f9a", Kind: access.UserCaller, Roles: []string{access.RoleAuditor}},
 		Action:   access.ValueReveal,
 		Resource: access.Resource{Kind: access.Finding, ID: "f1", Origins: []coffer.Origin{coffer.OriginMacie}},
-		Context:  access.Context{Now: time.Unix(1772366400, 0), Reason: "audit", Note: "quarterly check"},
+		Context:  access.Context{Now: time.Unix(1772366400, 0), SignedIn: time.Unix(1772366390, 0), Reason: "audit", Note: "quarterly check"},
 	})
 	fmt.Println(d.Allow, d.Advice)
-	// Output: false no policy permits value.reveal to the role auditor; ask whoever assigns roles
+	// Output: false no policy permits value.reveal to the role auditor
 }
 
 func BenchmarkDecide(b *testing.B) {
@@ -329,7 +463,7 @@ func BenchmarkDecide(b *testing.B) {
 		Caller:   access.Caller{ID: "eng", Kind: access.UserCaller, Roles: []string{access.RoleEngineer}},
 		Action:   access.ValueReveal,
 		Resource: resource(access.Finding),
-		Context:  access.Context{Now: now, Reason: "audit", Note: "quarterly check", Values: 1},
+		Context:  access.Context{Now: now, SignedIn: now, Reason: "audit", Note: "quarterly check", Values: 1},
 	}
 	b.ReportAllocs()
 	for b.Loop() {
