@@ -35,6 +35,8 @@ const (
 	RoleApprover       = "approver"
 	RoleAuditor        = "auditor"
 	RolePrivacyOfficer = "privacy-officer"
+	RoleResponder      = "responder" // on call: may break the glass
+	RolePlatform       = "platform"  // runs the installation: users, tokens, jobs, keys; sees that findings exist, and no more
 	RoleService        = "service"
 )
 
@@ -103,6 +105,19 @@ type Context struct {
 
 // NoteLength is the number of characters of the note, without white space around it.
 func (c Context) NoteLength() int { return utf8.RuneCountInString(strings.TrimSpace(c.Note)) }
+
+// clockSkew is how far the clock of whoever signed the caller in may be ahead.
+const clockSkew = time.Minute
+
+// signInAge returns how long ago the caller proved who they are, and whether that is known. A time that is further ahead than clocks
+// differ is not known: it would stay fresh for as long as somebody chose.
+func (c Context) signInAge() (time.Duration, bool) {
+	age := c.Now.Sub(c.SignedIn)
+	if c.SignedIn.IsZero() || age < -clockSkew {
+		return 0, false
+	}
+	return max(age, 0), true
+}
 
 // Request is one question to the policy.
 type Request struct {

@@ -9,10 +9,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/netip"
 	"path"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/cedar-policy/cedar-go"
 
@@ -184,9 +186,10 @@ func (p *Policy) Forbids(id string) bool {
 	return ok
 }
 
-// WhoMay returns those of the policies' roles with which somebody else, signed in as a person, would be allowed the same
+// WhoMay returns those of the policies' roles with which somebody else, a person who just signed in, would be allowed the same
 // under the same circumstances: whom to ask after a denial. The names of roles are no secret; who holds them is not known here.
 func (p *Policy) WhoMay(r Request) []string {
+	r.Context.SignedIn, r.Context.BreakGlass, r.Context.Local = r.Context.Now, false, false
 	var roles []string
 	for _, role := range p.roles {
 		r.Caller = Caller{ID: "somebody-else", Kind: UserCaller, Roles: []string{role}}
@@ -197,12 +200,18 @@ func (p *Policy) WhoMay(r Request) []string {
 	return roles
 }
 
+// TokenScope is the id of the rule that a token is good for the actions in its scopes alone. It holds whatever the policies say.
+const TokenScope = "token-scope"
+
 // Decide answers a request. It allows only when a policy permits, none forbids, and every policy could be evaluated; a
 // request that is incomplete, or that names an action, kind or origin that does not exist, is denied. The same request always
 // gets the same answer.
 func (p *Policy) Decide(r Request) Decision {
 	if msg := incomplete(r); msg != "" {
 		return Decision{Errors: []string{msg}, Hash: p.hash, Advice: "this is a defect of the program or of its configuration: " + msg}
+	}
+	if r.Caller.Scopes != nil && !slices.Contains(r.Caller.Scopes, r.Action) {
+		return Decision{Policies: []string{TokenScope}, Hash: p.hash, Advice: fmt.Sprintf("the token was not made for %s; use one whose scopes name it", r.Action)}
 	}
 	req, entities, ok := p.translate(r)
 	if !ok {
@@ -234,7 +243,7 @@ func (p *Policy) decide(req cedar.Request, entities cedar.EntityMap, r Request) 
 	case len(d.Errors) > 0:
 		d.Advice = "a policy could not be evaluated; whoever maintains the policies must correct it"
 	case len(d.Policies) == 0:
-		d.Advice = fmt.Sprintf("no policy permits %s to %s; ask whoever assigns roles", r.Action, held(r.Caller.Roles))
+		d.Advice = fmt.Sprintf("no policy permits %s to %s", r.Action, held(r.Caller.Roles))
 	default:
 		var all []string
 		for _, id := range d.Policies {
@@ -304,6 +313,9 @@ func incomplete(r Request) string {
 	if r.Context.Values < 0 {
 		return "the number of values is negative"
 	}
+	if a := r.Context.Network; a.IsValid() && a.IsUnspecified() {
+		return "the network address is no address of a caller"
+	}
 	return ""
 }
 
@@ -349,8 +361,9 @@ func (p *Policy) translate(r Request) (cedar.Request, cedar.EntityMap, bool) {
 		UID:     principal,
 		Parents: cedar.NewEntityUIDSet(roles...),
 		Attributes: cedar.NewRecord(cedar.RecordMap{
-			"kind":  cedar.String(r.Caller.Kind),
-			"teams": words(r.Caller.Teams),
+			"kind":   cedar.String(r.Caller.Kind),
+			"teams":  words(r.Caller.Teams),
+			"scopes": words(r.Caller.Scopes),
 		}),
 	}
 
@@ -378,8 +391,19 @@ func (p *Policy) translate(r Request) (cedar.Request, cedar.EntityMap, bool) {
 		"local":      cedar.Boolean(r.Context.Local),
 		"reason":     cedar.String(r.Context.Reason),
 		"noteLength": cedar.Long(r.Context.NoteLength()),
+		"ticket":     cedar.Boolean(r.Context.Ticket != ""),
+		"purpose":    cedar.String(r.Context.Purpose),
 		"values":     cedar.Long(r.Context.Values),
+		"mfa":        cedar.Boolean(r.Context.MFA),
 		"approvers":  users(r.Context.Approvers),
+		"breakGlass": cedar.Boolean(r.Context.BreakGlass),
+	}
+	if a := r.Context.Network; a.IsValid() {
+		a = a.Unmap().WithZone("") // Cedar knows neither IPv4 inside IPv6 nor zones
+		c["network"] = cedar.IPAddr(netip.PrefixFrom(a, a.BitLen()))
+	}
+	if age, ok := r.Context.signInAge(); ok {
+		c["signInAge"] = cedar.Long(age / time.Second)
 	}
 	if r.Context.Requester != "" {
 		c["requester"] = user(r.Context.Requester)
