@@ -68,9 +68,12 @@ const (
 
 // Copy is something outside the version chain that holds the same bytes, or may: a hard link, a replica, an annotation.
 type Copy struct {
-	What string `json:"what"` // "hard link", "replica", "annotation", "unfinished upload", ...
+	What string `json:"what"` // "hard link", "replica", "annotation", "unfinished upload", ..., or Unknown
 	Name string `json:"name"` // how to find it
 }
+
+// Unknown is the What of a [Copy] that stands for all of one kind that the storage does not let Coffer ask for; Name says what and why.
+const Unknown = "unknown"
 
 // Body is an opened object. It also reads at random where the storage can (ReaderAt is nil otherwise). Info is that of the
 // bytes being read.
@@ -104,7 +107,8 @@ type Reader interface {
 	Versions(ctx context.Context, o coffer.Object) iter.Seq2[Info, error]
 	// Versioning returns the bucket's versioning state.
 	Versioning(ctx context.Context, bucket string) (Versioning, error)
-	// Copies lists what else holds the object's bytes. An error means unknown, which is not "none".
+	// Copies lists what else holds the object's bytes. An error means unknown, which is not "none"; where one kind of copies cannot be
+	// asked for and others can, a Copy with What [Unknown] stands for it.
 	Copies(ctx context.Context, o coffer.Object) ([]Copy, error)
 }
 

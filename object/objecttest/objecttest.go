@@ -40,6 +40,9 @@ type Storage struct {
 	IgnoresVersionID bool
 	// SetFault sets the injector that fails the calls of Store. Nil: calls cannot be failed.
 	SetFault func(*fault.Injector)
+	// Requests says that a call of the injector is a request to a server: a method makes several, and may repeat one that failed or
+	// find out what became of it.
+	Requests bool
 	// Lock locks a version against removal. Nil: the storage has no locks.
 	Lock func(t testing.TB, o coffer.Object, why string)
 	// SweepsLiving says that Sweep also takes stages that are in somebody's hands.
@@ -1106,6 +1109,10 @@ func testFaults(s *suite) {
 		}
 		return 6, key, nil
 	}
+	if s.Requests {
+		s.requestFaults(work)
+		return
+	}
 	const calls = 6
 	for call := 1; call <= calls+1; call++ {
 		for _, when := range []fault.When{fault.Before, fault.After} {
@@ -1131,6 +1138,49 @@ func testFaults(s *suite) {
 				}
 			default:
 				s.gone(s.key(key))
+			}
+		}
+	}
+}
+
+// requestFaults fails every request of the workflow. The store may overcome it; then the work is done, once. Otherwise the step that
+// failed has happened or not, all before it have, none after it, and no error says that somebody else was first.
+func (s *suite) requestFaults(work func() (int, string, error)) {
+	const steps = 6
+	for call, over := 1, false; !over; call++ {
+		for _, when := range []fault.When{fault.Before, fault.After} {
+			in := fault.New(fault.Fault{Call: call, When: when})
+			s.SetFault(in)
+			done, key, err := work()
+			s.SetFault(nil)
+			over = in.Calls() < call
+			if err == nil {
+				if done != steps {
+					s.Fatalf("request %d %v: %d steps without an error", call, when, done)
+				}
+				s.gone(s.key(key))
+				continue
+			}
+			for _, wrong := range []error{coffer.ErrConflict, coffer.ErrNotFound, coffer.ErrChanged, coffer.ErrCorrupt} {
+				if errors.Is(err, wrong) {
+					s.Fatalf("request %d %v: step %d met a broken connection and says: %v", call, when, done+1, err)
+				}
+			}
+			info, serr := s.Store.Stat(s.Context(), s.key(key))
+			switch {
+			case done <= 2:
+				s.holds(s.key(key), "old")
+			case done == 3:
+				s.ok(serr, "stat after a commit in doubt")
+				if info.Size != 3 {
+					s.Fatalf("%d bytes", info.Size)
+				}
+			case done == 4:
+				s.holds(s.key(key), "new")
+			case serr == nil:
+				s.holds(s.key(key), "new")
+			default:
+				s.want(serr, coffer.ErrNotFound, "stat after a delete in doubt")
 			}
 		}
 	}
