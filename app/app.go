@@ -1,7 +1,6 @@
 package app
 
 import (
-	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -22,8 +21,8 @@ import (
 	"coffer/access"
 	"coffer/audit"
 	"coffer/envelope"
-	"coffer/envelope/keyfile"
 	"coffer/format/detect"
+	"coffer/internal/awsmeter"
 	"coffer/internal/durable"
 	"coffer/job"
 	"coffer/object"
@@ -31,6 +30,7 @@ import (
 	"coffer/pipeline"
 	"coffer/remedy"
 	"coffer/store"
+	"coffer/store/dynamo"
 	"coffer/store/sqlite"
 	"coffer/triage"
 	"coffer/vault"
@@ -59,7 +59,9 @@ type App struct {
 	Objects   object.Store
 	Originals object.Store
 	// Dir is Objects when it is a folder, for what only a folder can do.
-	Dir       *dir.Dir
+	Dir *dir.Dir
+	// Meter counts the calls to AWS; there are none in a home in a folder.
+	Meter     *awsmeter.Meter
 	DB        store.DB // data table, values sealed
 	Headers   store.DB // key table
 	Keys      envelope.Keys
@@ -75,13 +77,16 @@ type App struct {
 	Jobs      *job.Jobs
 	Now       func() time.Time
 
-	logDir  string
-	keyPath string
-	tables  []*sqlite.DB // data and key table of a home in a folder
-	pass    []byte
-	opener  *envelope.Opener
-	macs    sync.Map // label -> *envelope.MAC
-	closers []func() error
+	specs       specs
+	logDir      string
+	keyPath     string       // of the keyring; with other keys, where it would be
+	tables      []*sqlite.DB // data and key table of a home in a folder
+	dynamo      []*dynamo.DB // data and key table of a store in DynamoDB
+	originalsIn string
+	pass        []byte
+	opener      *envelope.Opener
+	macs        sync.Map // label -> *envelope.MAC
+	closers     []func() error
 }
 
 // DefaultHome is the platform's data folder for Coffer.
@@ -135,15 +140,10 @@ func Open(ctx context.Context, opt Options) (_ *App, err error) {
 	if a.Config, err = ReadConfig(a.Home); err != nil {
 		return nil, err
 	}
-	for _, spec := range []*string{&opt.Objects, &opt.Originals, &opt.Keys, &opt.Store} {
-		if scheme, path, ok := strings.Cut(*spec, ":"); ok && path != "" {
-			if path, err = filepath.Abs(path); err != nil {
-				return nil, err
-			}
-			*spec = scheme + ":" + path
-		}
+	if a.specs, err = specsOf(a.Home, opt, a.Config); err != nil {
+		return nil, err
 	}
-	ad, err := a.adapters(opt)
+	ad, err := a.adapters(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -153,10 +153,14 @@ func Open(ctx context.Context, opt Options) (_ *App, err error) {
 // Adapters are the things behind the contracts from which an App is assembled.
 type Adapters struct {
 	Objects, Originals object.Store
-	DB, Headers        store.DB // values of DB are sealed by the App
-	Keys               envelope.Keys
-	LogDir             string // folder of the log
-	LogKey             string // file of the log's signing key
+	// OriginalsIn is the bucket of the kept originals; empty: remedy.OriginalsBucket.
+	OriginalsIn string
+	// Remember, where not nil, is given the journal of uploads before anything else is done.
+	Remember    func(object.Journal)
+	DB, Headers store.DB // values of DB are sealed by the App
+	Keys        envelope.Keys
+	LogDir      string // folder of the log
+	LogKey      string // file of the log's signing key
 }
 
 // Assemble builds the program from adapters, for a home in no folder: servers and tests use it. now is the clock.
@@ -183,6 +187,10 @@ func (a *App) assemble(ctx context.Context, ad Adapters, logger *slog.Logger) er
 	if err := a.openHomeKey(ctx); err != nil {
 		return err
 	}
+	if ad.Remember != nil {
+		ad.Remember(uploads{a.DB})
+	}
+	a.originalsIn = ad.OriginalsIn
 	if err := a.openLog(ctx, ad, logger); err != nil {
 		return err
 	}
@@ -230,99 +238,6 @@ func makeHome(home string) error {
 	return nil
 }
 
-func choose(flag, config, deflt string) string {
-	if flag != "" {
-		return flag
-	}
-	if config != "" {
-		return config
-	}
-	return deflt
-}
-
-// adapters opens what the configuration names.
-func (a *App) adapters(opt Options) (ad Adapters, err error) {
-	_, path, err := splitSpec("objects", choose(opt.Objects, a.Config.Objects, "dir:objects"), "")
-	if err != nil {
-		return ad, err
-	}
-	if a.Dir, err = openDir(under(a.Home, path)); err != nil {
-		return ad, err
-	}
-	ad.Objects = a.Dir
-	a.closers = append(a.closers, a.Dir.Close)
-	_, path, err = splitSpec("originals", choose(opt.Originals, a.Config.Originals, "dir:originals"), "")
-	if err != nil {
-		return ad, err
-	}
-	kept, err := openDir(under(a.Home, path))
-	if err != nil {
-		return ad, err
-	}
-	ad.Originals = kept
-	a.closers = append(a.closers, kept.Close)
-	if err := kept.CreateBucket(context.Background(), remedy.OriginalsBucket); err != nil {
-		return ad, err
-	}
-	_, path, err = splitSpec("store", choose(opt.Store, a.Config.Store, "sqlite:store"), "")
-	if err != nil {
-		return ad, err
-	}
-	path = under(a.Home, path)
-	if err := durable.MkdirAll(path, 0o700); err != nil {
-		return ad, fmt.Errorf("store: %w: %w", coffer.ErrUnavailable, err)
-	}
-	// The key table is a file of its own, so that a backup of the data can leave it out.
-	for _, f := range []struct {
-		name string
-		to   *store.DB
-	}{{"data.db", &ad.DB}, {"keys.db", &ad.Headers}} {
-		db, err := sqlite.Open(filepath.Join(path, f.name))
-		if err != nil {
-			return ad, err
-		}
-		*f.to = db
-		a.tables = append(a.tables, db)
-		a.closers = append(a.closers, db.Close)
-	}
-	ring, err := a.ring(opt)
-	if err != nil {
-		return ad, err
-	}
-	ad.Keys = ring
-	ad.LogDir, ad.LogKey = filepath.Join(a.Home, "log"), filepath.Join(filepath.Dir(a.keyPath), "log.key")
-	return ad, nil
-}
-
-func openDir(path string) (*dir.Dir, error) {
-	if err := durable.MkdirAll(path, 0o700); err != nil {
-		return nil, fmt.Errorf("folder %s: %w: %w", path, coffer.ErrUnavailable, err)
-	}
-	return dir.Open(path)
-}
-
-// ring opens the keyring, and makes it on first use.
-func (a *App) ring(opt Options) (*keyfile.Ring, error) {
-	_, path, err := splitSpec("keys", choose(opt.Keys, a.Config.Keys, "keyfile:keys/ring"), "")
-	if err != nil {
-		return nil, err
-	}
-	a.keyPath = under(a.Home, path)
-	if err := durable.MkdirAll(filepath.Dir(a.keyPath), 0o700); err != nil {
-		return nil, fmt.Errorf("keys: %w: %w", coffer.ErrUnavailable, err)
-	}
-	if a.Config.Passphrase != "" {
-		b, err := os.ReadFile(under(a.Home, a.Config.Passphrase))
-		if err != nil {
-			return nil, fmt.Errorf("passphrase file: %w: %w", coffer.ErrUnavailable, err)
-		}
-		a.pass, _, _ = bytes.Cut(b, []byte("\n"))
-	} else if p := os.Getenv("COFFER_PASSPHRASE"); p != "" {
-		a.pass = []byte(p)
-	}
-	return keyfile.OpenOrCreate(a.keyPath, a.pass)
-}
-
 var homeKey = store.Key{Part: "HOME", Sort: "key"}
 
 // openHomeKey opens the message from which the installation's own keys come: those that seal the store's values and that
@@ -333,7 +248,7 @@ func (a *App) openHomeKey(ctx context.Context) error {
 		it, err := a.Headers.Get(ctx, homeKey)
 		if err == nil {
 			if a.opener, err = envelope.Open(ctx, a.Keys, it.Value, c, envelope.ForReveal); err != nil {
-				return fmt.Errorf("the home's key cannot be opened with %s: %w", a.keyPath, err)
+				return fmt.Errorf("the home's key cannot be opened with %s: %w", a.specs.keys, err)
 			}
 			key, err := a.opener.MAC("store")
 			if err != nil {
@@ -448,7 +363,11 @@ func (a *App) scrubBytes(note []byte) []byte {
 
 // allow says whether a bucket may be read and changed.
 func (a *App) allow(bucket string) bool {
-	return len(a.Config.Buckets) == 0 || slices.Contains(a.Config.Buckets, bucket)
+	if len(a.Config.Buckets) == 0 {
+		// All of a folder; none of S3, where others' buckets are a name away.
+		return a.specs.objects.Scheme != "s3"
+	}
+	return slices.Contains(a.Config.Buckets, bucket)
 }
 
 func (a *App) build() error {
@@ -467,7 +386,7 @@ func (a *App) build() error {
 	a.Jobs = &job.Jobs{DB: a.DB, Guard: a.Guard, Now: a.Now, Worker: worker}
 	a.Remedy = &remedy.Remedy{
 		Objects: a.Objects, Originals: a.Originals, DB: a.DB, Records: a.Records, Vault: a.Vault, Guard: a.Guard,
-		Detectors: a.Detectors, Allow: a.allow, MAC: a.MAC, Now: a.Now, Worker: worker, Grace: grace,
+		Detectors: a.Detectors, Allow: a.allow, MAC: a.MAC, Now: a.Now, Worker: worker, Grace: grace, OriginalsIn: a.originalsIn,
 	}
 	return nil
 }

@@ -85,8 +85,10 @@ func (a *App) Backup(ctx context.Context, ask access.Ask, dir string, opt Backup
 	if err != nil {
 		return nil, err
 	}
-	if a.tables == nil {
-		return nil, fmt.Errorf("only a home in a folder can be backed up: %w", coffer.ErrUnsupported)
+	for _, s := range []Spec{a.specs.store, a.specs.keys, a.specs.originals} {
+		if !s.Local() {
+			return nil, fmt.Errorf("%s: is backed up where it is kept (of a table by point-in-time recovery, see `coffer doctor`); only a home in a folder can be backed up: %w", s.Scheme, coffer.ErrUnsupported)
+		}
 	}
 	if err := emptyDir(dir); err != nil {
 		return nil, err
@@ -161,7 +163,7 @@ func (b *backup) write(ctx context.Context, opt BackupOptions) error {
 	if err := b.config(); err != nil {
 		return err
 	}
-	for info, err := range b.a.Originals.List(ctx, remedy.OriginalsBucket, "", "") {
+	for info, err := range b.a.Originals.List(ctx, b.a.Remedy.KeptIn(), "", "") {
 		if err != nil {
 			return err
 		}
@@ -512,15 +514,14 @@ func keysFrom(ctx context.Context, home, to string) error {
 	if err != nil {
 		return err
 	}
-	_, table, err := splitSpec("store", c.Store, "sqlite:store")
+	s, err := specsOf(home, Options{}, c)
 	if err != nil {
 		return err
 	}
-	_, ring, err := splitSpec("keys", c.Keys, "keyfile:keys/ring")
-	if err != nil {
-		return err
+	if s.store.Scheme != "sqlite" || s.keys.Scheme != "keyfile" {
+		return fmt.Errorf("home %s does not keep its keys in a folder: %w", home, coffer.ErrUnsupported)
 	}
-	table, ring = filepath.Join(under(home, table), "keys.db"), under(home, ring)
+	table, ring := filepath.Join(s.store.Name, "keys.db"), s.keys.Name
 	if _, err := os.Stat(table); err != nil {
 		return fmt.Errorf("%s: %w", table, coffer.ErrNotFound)
 	}

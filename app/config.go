@@ -4,6 +4,7 @@ package app
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -100,7 +101,7 @@ func (c *Config) Check(home string) error {
 		}
 	}
 	for name, spec := range map[string]string{"objects": c.Objects, "originals": c.Originals, "keys": c.Keys, "store": c.Store} {
-		if _, _, err := splitSpec(name, spec, ""); err != nil {
+		if _, err := ParseSpec(name, spec); err != nil {
 			return fmt.Errorf("configuration: %w", err)
 		}
 	}
@@ -156,22 +157,6 @@ func (c *Config) reasons() []string {
 	return access.Reasons
 }
 
-// splitSpec splits "dir:PATH" into its scheme and path.
-func splitSpec(what, spec, deflt string) (scheme, rest string, err error) {
-	if spec == "" {
-		spec = deflt
-	}
-	if spec == "" {
-		return "", "", nil
-	}
-	scheme, rest, ok := strings.Cut(spec, ":")
-	want := map[string]string{"objects": "dir", "originals": "dir", "keys": "keyfile", "store": "sqlite"}[what]
-	if !ok || scheme != want || rest == "" {
-		return "", "", fmt.Errorf("%s: write %s:PATH: %w", what, want, coffer.ErrInvalid)
-	}
-	return scheme, rest, nil
-}
-
 // PolicyDir is the folder of policies that replaces the default set; "" when there is none.
 func (c *Config) PolicyDir(home string) string {
 	if c.Policies == "" {
@@ -189,11 +174,11 @@ func under(home, path string) string {
 
 // Defaults returns c with the defaults in the places that are empty.
 func (c Config) Defaults() Config {
-	c.Objects = choose("", c.Objects, "dir:objects")
-	c.Originals = choose("", c.Originals, "dir:originals")
-	c.Keys = choose("", c.Keys, "keyfile:keys/ring")
-	c.Store = choose("", c.Store, "sqlite:store")
-	c.Grace = choose("", c.Grace, remedy.DefaultGrace.String())
+	c.Objects = cmp.Or(c.Objects, roles["objects"].deflt)
+	c.Originals = cmp.Or(c.Originals, roles["originals"].deflt)
+	c.Keys = cmp.Or(c.Keys, roles["keys"].deflt)
+	c.Store = cmp.Or(c.Store, roles["store"].deflt)
+	c.Grace = cmp.Or(c.Grace, remedy.DefaultGrace.String())
 	c.Reasons = c.reasons()
 	return c
 }

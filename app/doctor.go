@@ -14,6 +14,7 @@ import (
 
 	"coffer/access"
 	"coffer/audit"
+	"coffer/envelope/kms"
 	"coffer/internal/durable"
 	"coffer/job"
 	"coffer/remedy"
@@ -103,6 +104,7 @@ func Diagnose(ctx context.Context, opt Options, open func() (*App, access.Ask, e
 	d.space(a)
 	d.clock()
 	d.keys(ctx, a, ask)
+	d.tablesOf(ctx, a)
 	d.log(ctx, a)
 	d.objects(ctx, a)
 	d.policies(a, c)
@@ -185,6 +187,11 @@ func (d *doctor) keys(ctx context.Context, a *App, ask access.Ask) {
 		d.say("keys", Fail, "", "%v", err)
 		return
 	}
+	if k, ok := a.Keys.(*kms.Keys); ok {
+		d.kmsKeys(ctx, k)
+		d.superseded(keys)
+		return
+	}
 	rel, err := filepath.Rel(a.Home, a.keyPath)
 	inside := err == nil && filepath.IsLocal(rel)
 	pass := len(a.pass) > 0 && (a.Config.Passphrase == "" || !filepath.IsLocal(a.Config.Passphrase))
@@ -194,6 +201,11 @@ func (d *doctor) keys(ctx context.Context, a *App, ask access.Ask) {
 	} else {
 		d.say("keys", OK, "", "the keyring is kept apart from the store, or wrapped by a passphrase")
 	}
+	d.superseded(keys)
+}
+
+// superseded looks for keys that should be replaced, and for data keys that have not followed.
+func (d *doctor) superseded(keys []WrappingKey) {
 	for _, k := range keys {
 		switch {
 		case k.Current && d.now().Sub(k.Created) > oldKey:
@@ -260,6 +272,10 @@ func (d *doctor) log(ctx context.Context, a *App) {
 }
 
 func (d *doctor) objects(ctx context.Context, a *App) {
+	d.bucketsOf(ctx, a)
+	if a.Dir == nil {
+		return
+	}
 	buckets := 0
 	for _, err := range a.Objects.List(ctx, "", "", "") {
 		if err != nil {
@@ -268,21 +284,13 @@ func (d *doctor) objects(ctx context.Context, a *App) {
 		}
 		buckets++
 	}
-	if a.Dir == nil {
-		d.say("objects", OK, "", "%d buckets", buckets)
-		return
-	}
-	_, root, err := splitSpec("objects", choose("", a.Config.Objects, "dir:objects"), "")
-	if err != nil {
-		return
-	}
-	root = under(a.Home, root)
+	root := a.specs.objects.Name
 	probe := filepath.Join(root, ".doctor-"+store.NewVersion()) // a hidden name is no bucket
 	if err := durable.Create(probe, nil, 0o600); err != nil {
 		d.say("objects", Warn, "make the folder writable for fixes and tags", "the folder of objects is read-only: %v", err)
 		return
 	}
-	_, err = os.Stat(filepath.Join(root, strings.ToUpper(filepath.Base(probe))))
+	_, err := os.Stat(filepath.Join(root, strings.ToUpper(filepath.Base(probe))))
 	_ = os.Remove(probe)
 	if err == nil {
 		d.say("objects", Warn, "keep objects whose keys differ only in case on another file system", "the file system folds case: keys that differ only in case are one object")

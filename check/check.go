@@ -528,7 +528,7 @@ func (c *checker) litter(ctx context.Context) error {
 		return err
 	}
 	var stray []coffer.Object
-	for info, err := range c.Originals.List(ctx, remedy.OriginalsBucket, "", "") {
+	for info, err := range c.Originals.List(ctx, c.Remedy.KeptIn(), "", "") {
 		if errors.Is(err, coffer.ErrNotFound) {
 			break
 		}

@@ -2,6 +2,7 @@ package remedy
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -33,7 +34,7 @@ const (
 	approvalTTL = 24 * time.Hour
 	// maxSealedSweep is how many values that only the sweep found are sealed as occurrences; all are in the kept original.
 	maxSealedSweep = 100_000
-	// OriginalsBucket is the bucket of kept originals.
+	// OriginalsBucket is the bucket of kept originals where nothing else is said.
 	OriginalsBucket = "originals"
 )
 
@@ -329,6 +330,14 @@ func occurrences(lines []triage.Line) []coffer.Occurrence {
 	return out
 }
 
+// KeptIn is the bucket into which originals are kept.
+func (m *Remedy) KeptIn() string { return cmp.Or(m.OriginalsIn, OriginalsBucket) }
+
+// kept is the kept original as an object. The bucket is the one of the time when it was kept.
+func (p *Plan) kept() coffer.Object {
+	return coffer.Object{Bucket: p.Original.Object.Bucket, Key: p.ID + "/" + p.Original.Generation}
+}
+
 // set is the sealed stream of the kept original.
 func (p *Plan) set() vault.Set { return vault.Set{ID: p.ID, Generation: p.Original.Generation} }
 
@@ -344,7 +353,7 @@ func (m *Remedy) keepOriginal(ctx context.Context, permit *audit.Permit, p *Plan
 	}
 	gen := store.NewVersion()[:16]
 	p.Original = &Kept{
-		Generation: gen, Object: coffer.Object{Bucket: OriginalsBucket, Key: p.ID + "/" + gen}, Size: current.Size, Attrs: current.Attrs,
+		Generation: gen, Object: coffer.Object{Bucket: m.KeptIn(), Key: p.ID + "/" + gen}, Size: current.Size, Attrs: current.Attrs,
 	}
 	// The record names the generation before it is written, so that a crash leaves nothing that nobody knows of.
 	if err := m.apply1(ctx, p, l); err != nil {
@@ -410,7 +419,7 @@ func (m *Remedy) blanked(ctx context.Context, p *Plan, w io.Writer, subjects []s
 
 // readOriginal copies the kept original to w.
 func (m *Remedy) readOriginal(ctx context.Context, permit *audit.Permit, p *Plan, w io.Writer) error {
-	body, err := m.Originals.Open(ctx, coffer.Object{Bucket: OriginalsBucket, Key: p.ID + "/" + p.Original.Generation})
+	body, err := m.Originals.Open(ctx, p.kept())
 	if err != nil {
 		return err
 	}
@@ -430,7 +439,7 @@ func (m *Remedy) dropOriginal(ctx context.Context, permit *audit.Permit, p *Plan
 		return nil
 	}
 	if planted.On(planted.PurgeBytesFirst) {
-		if _, err := m.Originals.Delete(ctx, coffer.Object{Bucket: OriginalsBucket, Key: p.ID + "/" + p.Original.Generation}); err != nil {
+		if _, err := m.Originals.Delete(ctx, p.kept()); err != nil {
 			return err
 		}
 	}
@@ -439,7 +448,7 @@ func (m *Remedy) dropOriginal(ctx context.Context, permit *audit.Permit, p *Plan
 		return err
 	}
 	p.KeyGone = at.UTC()
-	_, err = m.Originals.Delete(ctx, coffer.Object{Bucket: OriginalsBucket, Key: p.ID + "/" + p.Original.Generation})
+	_, err = m.Originals.Delete(ctx, p.kept())
 	if err != nil && !errors.Is(err, coffer.ErrNotFound) {
 		return fmt.Errorf("delete the kept original: %w", err)
 	}
@@ -504,7 +513,8 @@ func (m *Remedy) rewrite(ctx context.Context, permit *audit.Permit, p *Plan, l *
 		src := format.Source{Reader: body, Size: body.Info.Size, At: body.ReaderAt}
 		return all.Splice(ctx, path.Base(p.Object.Key), w, src, spans)
 	}
-	target := coffer.Object{Bucket: p.Object.Bucket, Key: p.Object.Key, ETag: p.Object.ETag}
+	// The version is the source of ranges that the storage copies by itself.
+	target := coffer.Object{Bucket: p.Object.Bucket, Key: p.Object.Key, VersionID: p.Object.VersionID, ETag: p.Object.ETag}
 	if planted.On(planted.IgnoreETag) {
 		target.ETag = m.anyETag(ctx, target)
 	}
@@ -523,7 +533,8 @@ func (m *Remedy) rewrite(ctx context.Context, permit *audit.Permit, p *Plan, l *
 		return err
 	}
 	sum := staged.SHA256()
-	p.Result = &Outcome{SHA256: hex.EncodeToString(sum[:]), Size: staged.Size(), Object: target}
+	p.Result = &Outcome{SHA256: hex.EncodeToString(sum[:]), Size: staged.Size(),
+		Object: coffer.Object{Bucket: target.Bucket, Key: target.Key, ETag: target.ETag}}
 	if err := m.record(ctx, permit, p, "before-write", audit.Done, l.Held()); err != nil {
 		return err
 	}

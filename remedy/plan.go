@@ -180,8 +180,10 @@ type Remedy struct {
 	Allow     func(bucket string) bool
 	MAC       func(label string, data []byte) []byte
 	Now       func() time.Time
-	Worker    string        // names this process in leases
-	Grace     time.Duration // how long undo stays possible
+	Worker    string // names this process in leases
+	// OriginalsIn is the bucket of Originals into which originals are kept; empty: OriginalsBucket.
+	OriginalsIn string
+	Grace       time.Duration // how long undo stays possible
 }
 
 // DefaultGrace is how long undo stays possible unless configured otherwise.

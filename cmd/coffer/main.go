@@ -35,10 +35,10 @@ func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 // globals are the flags that every command has.
 type globals struct {
 	Home      string `help:"Folder of this installation." placeholder:"DIR" env:"COFFER_HOME"`
-	Objects   string `help:"Where the objects are." placeholder:"dir:PATH"`
-	Originals string `help:"Where originals are kept, sealed." placeholder:"dir:PATH"`
-	Keys      string `help:"Where the wrapping keys are." placeholder:"keyfile:PATH"`
-	Store     string `help:"Where findings and sealed values are stored." placeholder:"sqlite:PATH"`
+	Objects   string `help:"Where the objects are." placeholder:"dir:PATH|s3:"`
+	Originals string `help:"Where originals are kept, sealed." placeholder:"dir:PATH|s3:BUCKET"`
+	Keys      string `help:"Where the wrapping keys are." placeholder:"keyfile:PATH|kms:KEY"`
+	Store     string `help:"Where findings and sealed values are stored." placeholder:"sqlite:PATH|dynamodb:TABLE"`
 	JSON      bool   `name:"json" help:"Write JSON Lines to standard output, and an error as one object to standard error."`
 }
 
@@ -58,6 +58,7 @@ type cli struct {
 	Check      checkCmd      `cmd:"" help:"Check every invariant of store, log and objects."`
 	Job        jobCmd        `cmd:"" help:"List and cancel long work."`
 	Key        keyCmd        `cmd:"" help:"List and rotate the wrapping keys."`
+	Setup      setupCmd      `cmd:"" help:"Make the tables, bucket and keys in the cloud that the configuration names."`
 	Doctor     doctorCmd     `cmd:"" help:"Look at the installation and say what is wrong and what helps."`
 	Backup     backupCmd     `cmd:"" help:"Write a consistent copy of the home, without objects and by default without keys."`
 	Restore    restoreCmd    `cmd:"" help:"Make a new home from a backup."`

@@ -22,10 +22,8 @@ type Count struct {
 	Received int64 // bytes of answers that were read
 }
 
-// Meter counts the requests that go through it to Base. It is safe for concurrent use.
+// Meter counts the requests that go through its clients and transports. It is safe for concurrent use.
 type Meter struct {
-	Base http.RoundTripper // nil: [http.DefaultTransport]
-
 	mu     sync.Mutex
 	counts map[Op]*Count
 }
@@ -77,15 +75,28 @@ func (m *Meter) add(op Op, calls, sent, received int64) {
 	c.Received += received
 }
 
-// RoundTrip implements [http.RoundTripper].
-func (m *Meter) RoundTrip(req *http.Request) (*http.Response, error) {
-	op := Name(req)
+// Doer is an HTTP client as the AWS SDK wants one.
+type Doer interface {
+	Do(req *http.Request) (*http.Response, error)
+}
+
+// Client returns a client that is base, counted.
+func (m *Meter) Client(base Doer) Doer { return client{m, base.Do} }
+
+// Transport returns a transport that is base, counted.
+func (m *Meter) Transport(base http.RoundTripper) http.RoundTripper { return client{m, base.RoundTrip} }
+
+type client struct {
+	m    *Meter
+	base func(*http.Request) (*http.Response, error)
+}
+
+func (c client) RoundTrip(req *http.Request) (*http.Response, error) { return c.Do(req) }
+
+func (c client) Do(req *http.Request) (*http.Response, error) {
+	m, op := c.m, Name(req)
 	m.add(op, 1, max(req.ContentLength, 0), 0)
-	base := m.Base
-	if base == nil {
-		base = http.DefaultTransport
-	}
-	resp, err := base.RoundTrip(req)
+	resp, err := c.base(req)
 	if err == nil {
 		resp.Body = &counted{resp.Body, func(n int) { m.add(op, 0, 0, int64(n)) }}
 	}

@@ -57,8 +57,8 @@ func TestNames(t *testing.T) {
 }
 
 func TestCounts(t *testing.T) {
-	m := &awsmeter.Meter{Base: echo{}}
-	client := &http.Client{Transport: m}
+	m := &awsmeter.Meter{}
+	client := &http.Client{Transport: m.Transport(echo{})}
 	put := func(body string) {
 		req, err := http.NewRequest(http.MethodPut, "http://127.0.0.1/b/k", strings.NewReader(body))
 		if err != nil {

@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -87,7 +88,10 @@ func AWS(t testing.TB, endpoint string, args ...string) []byte {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), filepath.Join(installed(t, pythonDir), "venv", "bin", "aws"),
 		append([]string{"--endpoint-url", endpoint, "--output", "json"}, args...)...)
-	cmd.Env = append(os.Environ(), Env()...)
+	// To this client an empty profile is a profile, which is not found.
+	cmd.Env = slices.DeleteFunc(append(os.Environ(), Env()...), func(v string) bool {
+		return strings.HasPrefix(v, "AWS_PROFILE=") || v == "AWS_SESSION_TOKEN="
+	})
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

@@ -1,0 +1,153 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"coffer"
+	"coffer/envelope/keyfile"
+	"coffer/internal/durable"
+	"coffer/object"
+	"coffer/object/dir"
+	"coffer/remedy"
+	"coffer/store"
+	"coffer/store/sqlite"
+)
+
+// specs are the parts of an installation.
+type specs struct{ objects, originals, keys, store Spec }
+
+// specsOf returns the parts that the options and the configuration name. Paths of the options are relative to the working directory,
+// those of the configuration to the home.
+func specsOf(home string, opt Options, c Config) (s specs, err error) {
+	here, err := os.Getwd()
+	if err != nil {
+		return s, fmt.Errorf("working directory: %w: %w", coffer.ErrUnavailable, err)
+	}
+	for _, part := range []struct {
+		role, flag, config string
+		to                 *Spec
+	}{
+		{"objects", opt.Objects, c.Objects, &s.objects},
+		{"originals", opt.Originals, c.Originals, &s.originals},
+		{"keys", opt.Keys, c.Keys, &s.keys},
+		{"store", opt.Store, c.Store, &s.store},
+	} {
+		text, base := part.config, home
+		if part.flag != "" {
+			text, base = part.flag, here
+		}
+		spec, err := ParseSpec(part.role, text)
+		if err != nil {
+			return s, err
+		}
+		*part.to = spec.from(base)
+	}
+	return s, nil
+}
+
+// adapters opens what the specs name.
+func (a *App) adapters(ctx context.Context) (ad Adapters, err error) {
+	var journals []func(object.Journal)
+	if ad.Objects, err = a.storage(ctx, a.specs.objects, &journals); err != nil {
+		return ad, err
+	}
+	a.Dir, _ = ad.Objects.(*dir.Dir)
+	if ad.Originals, err = a.storage(ctx, a.specs.originals, &journals); err != nil {
+		return ad, err
+	}
+	if d, ok := ad.Originals.(*dir.Dir); ok {
+		if err := d.CreateBucket(ctx, remedy.OriginalsBucket); err != nil {
+			return ad, err
+		}
+	} else {
+		ad.OriginalsIn = a.specs.originals.Name
+		if err := originalsFit(ctx, ad.Originals, ad.OriginalsIn); err != nil {
+			return ad, err
+		}
+	}
+	ad.Remember = func(j object.Journal) {
+		for _, remember := range journals {
+			remember(j)
+		}
+	}
+	if ad.DB, ad.Headers, err = a.stores(ctx); err != nil {
+		return ad, err
+	}
+	if ad.Keys, err = a.keeper(ctx); err != nil {
+		return ad, err
+	}
+	ad.LogDir, ad.LogKey = filepath.Join(a.Home, "log"), filepath.Join(filepath.Dir(a.keyPath), "log.key")
+	return ad, nil
+}
+
+// storage opens a storage of objects.
+func (a *App) storage(ctx context.Context, s Spec, journals *[]func(object.Journal)) (object.Store, error) {
+	if s.Scheme == "s3" {
+		st, err := a.openS3(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		*journals = append(*journals, st.Remember)
+		return st, nil
+	}
+	if err := durable.MkdirAll(s.Name, 0o700); err != nil {
+		return nil, fmt.Errorf("folder %s: %w: %w", s.Name, coffer.ErrUnavailable, err)
+	}
+	d, err := dir.Open(s.Name)
+	if err != nil {
+		return nil, err
+	}
+	a.closers = append(a.closers, d.Close)
+	return d, nil
+}
+
+// stores opens the data table and the key table. The key table is apart, so that a backup of the data can leave it out.
+func (a *App) stores(ctx context.Context) (db, headers store.DB, err error) {
+	open := func(name string) (store.DB, error) { return a.openDynamo(ctx, a.specs.store, name) }
+	names := []string{a.specs.store.Name, KeyTable(a.specs.store.Name)}
+	if a.specs.store.Scheme == "sqlite" {
+		dir := a.specs.store.Name
+		if err := durable.MkdirAll(dir, 0o700); err != nil {
+			return nil, nil, fmt.Errorf("store: %w: %w", coffer.ErrUnavailable, err)
+		}
+		names = []string{"data.db", "keys.db"}
+		open = func(name string) (store.DB, error) {
+			t, err := sqlite.Open(filepath.Join(dir, name))
+			if err == nil {
+				a.tables = append(a.tables, t)
+			}
+			return t, err
+		}
+	}
+	for i, to := range []*store.DB{&db, &headers} {
+		t, err := open(names[i])
+		if err != nil {
+			return nil, nil, err
+		}
+		a.closers = append(a.closers, t.Close)
+		*to = t
+	}
+	return db, headers, nil
+}
+
+// ring opens the keyring, and makes it on first use.
+func (a *App) ring() (*keyfile.Ring, error) {
+	a.keyPath = a.specs.keys.Name
+	if err := durable.MkdirAll(filepath.Dir(a.keyPath), 0o700); err != nil {
+		return nil, fmt.Errorf("keys: %w: %w", coffer.ErrUnavailable, err)
+	}
+	if a.Config.Passphrase != "" {
+		b, err := os.ReadFile(under(a.Home, a.Config.Passphrase))
+		if err != nil {
+			return nil, fmt.Errorf("passphrase file: %w: %w", coffer.ErrUnavailable, err)
+		}
+		a.pass, _, _ = bytes.Cut(b, []byte("\n"))
+	} else if p := os.Getenv("COFFER_PASSPHRASE"); p != "" {
+		a.pass = []byte(p)
+	}
+	return keyfile.OpenOrCreate(a.keyPath, a.pass)
+}

@@ -1,0 +1,315 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"coffer/demo"
+	"coffer/internal/lookalike"
+)
+
+// bank is MoonTrust with its objects, findings and an installation of Coffer, in a folder or in the cloud.
+type bank struct {
+	*testing.T
+	home   string
+	events string // folder of the findings
+	// look returns the objects as somebody sees them who uses the storage without Coffer, by "bucket/key".
+	look func() map[string][]byte
+	aws  func(args ...string) []byte // the aws command-line client on the objects of a bank in the cloud
+}
+
+// coffer runs a command and returns its lines of standard output. It must end with the exit code.
+func (b *bank) coffer(exit int, stdin string, args ...string) []string {
+	b.Helper()
+	var stdout, stderr bytes.Buffer
+	if got := run(append(args, "--home", b.home, "--json"), strings.NewReader(stdin), &stdout, &stderr); got != exit {
+		b.Fatalf("coffer %s: exit %d, want %d: %s%s", strings.Join(args, " "), got, exit, stdout.String(), stderr.String())
+	}
+	if out := strings.TrimSuffix(stdout.String(), "\n"); out != "" {
+		return strings.Split(out, "\n")
+	}
+	return nil
+}
+
+// objects runs a command whose output is JSON Lines.
+func (b *bank) objects(args ...string) []map[string]any {
+	b.Helper()
+	return b.parse(b.coffer(exitDone, "", args...))
+}
+
+func (b *bank) parse(lines []string) []map[string]any {
+	b.Helper()
+	out := make([]map[string]any, len(lines))
+	for i, l := range lines {
+		if err := json.Unmarshal([]byte(l), &out[i]); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return out
+}
+
+func newBank(t *testing.T, s *demo.Scenario, config string) *bank {
+	dir := t.TempDir()
+	b := &bank{T: t, home: filepath.Join(dir, "home"), events: filepath.Join(dir, "events")}
+	for _, d := range []string{b.home, b.events} {
+		if err := os.Mkdir(d, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(b.home, "config.yaml"), []byte(s.Config+config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range s.Findings {
+		if err := os.WriteFile(filepath.Join(b.events, d.Name), d.Body, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b
+}
+
+// writeFiles writes objects as files, bucket/key under dir.
+func writeFiles(t *testing.T, dir string, files []demo.File) {
+	for _, f := range files {
+		name := filepath.Join(dir, f.Bucket, filepath.FromSlash(f.Key))
+		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, f.Body, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func folderBank(t *testing.T, s *demo.Scenario) *bank {
+	b := newBank(t, s, "")
+	objects := filepath.Join(b.home, "objects")
+	writeFiles(t, objects, s.Objects)
+	b.objects("object", "versioning", demo.Exports, "on")
+	writeFiles(t, objects, []demo.File{s.Changed})
+	b.look = func() map[string][]byte { return readFiles(t, objects) }
+	return b
+}
+
+// readFiles reads what was written as by writeFiles.
+func readFiles(t *testing.T, dir string) map[string][]byte {
+	out := map[string][]byte{}
+	for _, bucket := range []string{demo.Statements, demo.Exports} {
+		root := filepath.Join(dir, bucket)
+		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			key, err := filepath.Rel(dir, path)
+			if err != nil {
+				return err
+			}
+			out[filepath.ToSlash(key)], err = os.ReadFile(path)
+			return err
+		})
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+	}
+	return out
+}
+
+// cloudBank is MoonTrust on the S3 of a server, DynamoDB Local and moto's KMS. Its objects are put by the aws command-line client.
+func cloudBank(t *testing.T, s *demo.Scenario, name, s3 string) *bank {
+	for _, v := range lookalike.Env() {
+		name, value, _ := strings.Cut(v, "=")
+		t.Setenv(name, value)
+	}
+	b := newBank(t, s, fmt.Sprintf(`
+objects: "s3:?endpoint=%[1]s"
+originals: "s3:moontrust-originals?endpoint=%[1]s"
+keys: "kms:alias/moontrust-%[2]s?endpoint=%[3]s"
+store: "dynamodb:moontrust-%[2]s?endpoint=%[4]s"
+buckets: [%[5]s, %[6]s, %[7]s]
+`, s3, name, lookalike.Moto(t), lookalike.DynamoDB(t), demo.Statements, demo.Exports, demo.Results))
+
+	b.aws = func(args ...string) []byte { return lookalike.AWS(t, s3, args...) }
+	local := t.TempDir()
+	writeFiles(t, local, s.Objects)
+	for _, bucket := range []string{demo.Statements, demo.Exports, demo.Results} {
+		b.aws("s3api", "create-bucket", "--bucket", bucket, "--create-bucket-configuration", "LocationConstraint="+lookalike.Region)
+		if bucket == demo.Exports {
+			b.aws("s3api", "put-bucket-versioning", "--bucket", bucket, "--versioning-configuration", "Status=Enabled")
+		}
+		b.aws("s3", "cp", "--recursive", "--no-guess-mime-type", "--no-progress", filepath.Join(local, bucket), "s3://"+bucket)
+	}
+	writeFiles(t, local, []demo.File{s.Changed})
+	b.aws("s3", "cp", "--no-guess-mime-type", "--no-progress", filepath.Join(local, s.Changed.Bucket, filepath.FromSlash(s.Changed.Key)),
+		"s3://"+s.Changed.Bucket+"/"+s.Changed.Key)
+	b.look = func() map[string][]byte {
+		dir := t.TempDir()
+		for _, bucket := range []string{demo.Statements, demo.Exports} {
+			b.aws("s3", "cp", "--recursive", "--no-progress", "s3://"+bucket, filepath.Join(dir, bucket))
+		}
+		return readFiles(t, dir)
+	}
+	return b
+}
+
+// TestCloud has the whole scenario happen in a folder and on servers that others wrote, and demands that everything comes out the
+// same: what is found, sealed, revealed, planned, written, undone and proved.
+func TestCloud(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		s3   func(testing.TB) string
+	}{{"versitygw", lookalike.S3}, {"moto", lookalike.Moto}} {
+		t.Run(c.name, func(t *testing.T) {
+			s := demo.New()
+			testCloud(t, s, folderBank(t, s), cloudBank(t, s, c.name, c.s3(t)))
+		})
+	}
+}
+
+func testCloud(t *testing.T, s *demo.Scenario, folder, cloud *bank) {
+	for _, want := range []string{"made", "there"} {
+		for _, l := range cloud.objects("setup") {
+			if l["status"] != want {
+				t.Errorf("setup of %v: %v, want %s", l["what"], l["status"], want)
+			}
+		}
+	}
+	banks := []*bank{folder, cloud}
+
+	// both runs a command on both and compares what it prints, but for the members that may differ.
+	both := func(mayDiffer []string, args func(b *bank) []string) []map[string]any {
+		t.Helper()
+		var out [2][]map[string]any
+		for i, b := range banks {
+			out[i] = b.objects(args(b)...)
+		}
+		if len(out[0]) != len(out[1]) {
+			t.Fatalf("%v: %d lines in the folder, %d in the cloud", args(folder), len(out[0]), len(out[1]))
+		}
+		for i := range out[0] {
+			for k := range out[0][i] {
+				if !slices.Contains(mayDiffer, k) && !reflect.DeepEqual(out[0][i][k], out[1][i][k]) {
+					t.Errorf("%s: line %d: %s is %v in the folder and %v in the cloud", args(folder)[:2], i+1, k, out[0][i][k], out[1][i][k])
+				}
+			}
+		}
+		return out[1]
+	}
+	same := func(args ...string) func(*bank) []string { return func(*bank) []string { return args } }
+
+	taken := both([]string{"fetched"}, func(b *bank) []string { return []string{"ingest", b.events} })
+	var sealed []string // findings with something to reveal and fix
+	for _, l := range taken {
+		if n, _ := l["sealed"].(float64); n > 0 {
+			sealed = append(sealed, l["finding"].(string))
+			if f, _ := l["fetched"].(float64); f == 0 {
+				t.Errorf("finding %v: values were sealed and no bytes fetched", l["finding"])
+			}
+		}
+	}
+	both([]string{"received"}, same("finding", "list"))
+	for _, id := range sealed {
+		both([]string{"received", "tagged", "tagReason"}, same("finding", "show", id))
+		both(nil, same("value", "reveal", id, "--reason", "investigation", "--note", "the same in folder and cloud"))
+	}
+
+	// Every object is redacted, looked at by somebody who does not use Coffer, and put back.
+	fixed := func(action string) (plans [2][]map[string]any) {
+		for i, b := range banks {
+			plans[i] = b.objects(append([]string{"remedy", "plan", "--action", action}, sealed...)...)
+			for _, p := range plans[i] {
+				got := b.objects("remedy", "apply", p["plan"].(string))
+				if len(got) != 1 || got[0]["status"] != "applied" || got[0]["verified"] != true {
+					t.Fatalf("%s: apply of %v: %v", action, p["object"], got)
+				}
+			}
+		}
+		if len(plans[0]) != len(plans[1]) {
+			t.Fatalf("%s: %d plans in the folder, %d in the cloud", action, len(plans[0]), len(plans[1]))
+		}
+		for i, p := range plans[0] {
+			for _, k := range []string{"changes", "counts", "possible", "findings"} {
+				if !reflect.DeepEqual(p[k], plans[1][i][k]) {
+					t.Errorf("%s of %v: %s differ: %v and %v", action, p["object"], k, p[k], plans[1][i][k])
+				}
+			}
+		}
+		return plans
+	}
+	undo := func(plans [2][]map[string]any) {
+		for i, b := range banks {
+			for _, p := range plans[i] {
+				b.objects("remedy", "undo", p["plan"].(string))
+			}
+			got := b.look()
+			for _, f := range s.Objects {
+				if f.Bucket == demo.Results {
+					continue
+				}
+				want := f.Body
+				if f.Key == s.Changed.Key {
+					want = s.Changed.Body
+				}
+				if !bytes.Equal(got[f.Bucket+"/"+f.Key], want) {
+					t.Errorf("s3://%s/%s is not the original after undo", f.Bucket, f.Key)
+				}
+			}
+		}
+	}
+	for _, action := range []string{"redact", "mask"} {
+		plans := fixed(action)
+		local, remote := folder.look(), cloud.look()
+		if len(local) != len(remote) {
+			t.Errorf("%s: %d objects in the folder, %d in the cloud", action, len(local), len(remote))
+		}
+		for name, body := range local {
+			if !bytes.Equal(body, remote[name]) {
+				t.Errorf("%s: s3://%s has other bytes in the folder than in the cloud", action, name)
+			}
+		}
+		undo(plans)
+	}
+	undo(fixed("delete"))
+
+	// For good: the fix is purged, and the certificate says what remains.
+	plans := fixed("tokenise")
+	for i, b := range banks {
+		for _, p := range plans[i] {
+			b.objects("remedy", "purge", p["plan"].(string))
+			c := b.objects("remedy", "certificate", p["plan"].(string))
+			if len(c) != 1 || c[0]["verified"] != true {
+				t.Errorf("certificate of %v: %v", p["object"], c)
+			}
+		}
+		b.objects("audit", "verify")
+		b.objects("check")
+		for _, d := range b.objects("doctor") {
+			if d["level"] == "fail" {
+				t.Errorf("doctor: %v: %v", d["about"], d["found"])
+			}
+		}
+	}
+	// As somebody else sees it: the tags of a fixed object, and the record in the tables and the log of the keys.
+	var tags struct{ TagSet []struct{ Key, Value string } }
+	fixedObject := plans[1][0]["object"].(map[string]any)
+	out := cloud.aws("s3api", "get-object-tagging", "--bucket", fixedObject["bucket"].(string), "--key", fixedObject["key"].(string))
+	if err := json.Unmarshal(out, &tags); err != nil {
+		t.Fatal(err)
+	}
+	state := ""
+	for _, tag := range tags.TagSet {
+		if tag.Key == "coffer:state" {
+			state = tag.Value
+		}
+	}
+	if state != "tokenised" {
+		t.Errorf("the fixed object has the tags %v", tags.TagSet)
+	}
+}

@@ -1,0 +1,63 @@
+package s3
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"coffer"
+)
+
+// abandonedDays is after how many days S3 itself aborts an upload that nobody completed.
+const abandonedDays = 7
+
+// noLocation is the Region whose name CreateBucket does not take.
+const noLocation = "us-east-1"
+
+// CreateBucket makes a bucket that is fit for what must be gone when it is deleted: not versioned, not public, with abandoned uploads
+// removed. It returns whether it made one. A bucket that is there stays as it is. What a server other than Amazon's does not know of
+// these it is not asked for.
+func (s *Store) CreateBucket(ctx context.Context, name string) (made bool, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("create bucket: %w", err)
+		}
+	}()
+	if err := checkBucket(name); err != nil {
+		return false, err
+	}
+	_, err = s.client.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &name, ExpectedBucketOwner: s.owner})
+	if err = translate(err, "s3:ListBucket"); !errors.Is(err, coffer.ErrNotFound) {
+		return false, err
+	}
+	in := &s3.CreateBucketInput{Bucket: &name, ObjectOwnership: types.ObjectOwnershipBucketOwnerEnforced}
+	if region := s.client.Options().Region; region != noLocation {
+		in.CreateBucketConfiguration = &types.CreateBucketConfiguration{LocationConstraint: types.BucketLocationConstraint(region)}
+	}
+	_, err = s.client.CreateBucket(ctx, in)
+	if err := translate(err, "s3:CreateBucket"); err != nil {
+		return false, err
+	}
+	_, err = s.client.PutPublicAccessBlock(ctx, &s3.PutPublicAccessBlockInput{
+		Bucket: &name, ExpectedBucketOwner: s.owner, PublicAccessBlockConfiguration: &types.PublicAccessBlockConfiguration{
+			BlockPublicAcls: aws.Bool(true), BlockPublicPolicy: aws.Bool(true), IgnorePublicAcls: aws.Bool(true), RestrictPublicBuckets: aws.Bool(true),
+		},
+	})
+	if err := translate(err, "s3:PutBucketPublicAccessBlock"); err != nil && !s.lacks(err) {
+		return true, err
+	}
+	_, err = s.client.PutBucketLifecycleConfiguration(ctx, &s3.PutBucketLifecycleConfigurationInput{
+		Bucket: &name, ExpectedBucketOwner: s.owner, LifecycleConfiguration: &types.BucketLifecycleConfiguration{Rules: []types.LifecycleRule{{
+			ID: aws.String("abandoned-uploads"), Status: types.ExpirationStatusEnabled, Filter: &types.LifecycleRuleFilter{Prefix: aws.String("")},
+			AbortIncompleteMultipartUpload: &types.AbortIncompleteMultipartUpload{DaysAfterInitiation: aws.Int32(abandonedDays)},
+		}}},
+	})
+	if err := translate(err, "s3:PutLifecycleConfiguration"); err != nil && !s.lacks(err) {
+		return true, err
+	}
+	return true, nil
+}
