@@ -8,8 +8,8 @@
 // what one wrapped the configured one opens, in its own Region.
 //
 // Retries: GenerateDataKey, Encrypt, Decrypt and DescribeKey change nothing, so the SDK repeats them after throttling, 5xx
-// answers and broken connections, with backoff and jitter and slower while it is throttled, until the context ends or six
-// attempts were made. A refusal is never repeated, nor is RotateKeyOnDemand.
+// answers and broken connections, with exponential backoff and jitter, until the context ends, six attempts were made or a
+// process has used up its quota of repetitions. A refusal is never repeated, nor is RotateKeyOnDemand.
 //
 // Trust: KMS sees every data key. Its answers are looked at, not believed: the key that answered must be the one named, a data
 // key has 32 bytes, and the header's commitment is checked by the caller. Disabling a key and policies reach all of KMS within
@@ -167,12 +167,11 @@ func (k *Keys) client(region string) *kms.Client {
 				o.BaseEndpoint = aws.String(k.cfg.Endpoint)
 			}
 			o.ClientLogMode = 0 // bodies hold data keys
-			// The configuration's retryer would be one for all services; this one's rate is KMS' own.
-			o.Retryer = retry.NewAdaptiveMode(func(o *retry.AdaptiveModeOptions) {
-				o.StandardOptions = append(o.StandardOptions, func(o *retry.StandardOptions) {
-					o.MaxAttempts, o.MaxBackoff = maxAttempts, maxBackoff
-					o.Retryables = append(o.Retryables, retry.RetryableErrorCode{Codes: transient})
-				})
+			// Not the adaptive mode: after one throttled call a process that was quiet before would make one call in two seconds, and
+			// who waits for a reveal would wait for that.
+			o.Retryer = retry.NewStandard(func(o *retry.StandardOptions) {
+				o.MaxAttempts, o.MaxBackoff = maxAttempts, maxBackoff
+				o.Retryables = append(o.Retryables, retry.RetryableErrorCode{Codes: transient})
 			})
 		})
 		k.clients[region] = c

@@ -15,18 +15,13 @@ const (
 	maxDataKey    = 1024
 )
 
-// A ciphertext is one byte of format, the key id and the id of its material with a byte of length before each, a nonce, the
+// A ciphertext is one byte of format, the number of the key's material, the key id with a byte of length before it, a nonce, the
 // encrypted bytes and a tag over them, the header and the encryption context. KMS's own form is not documented; that it says
 // by which key it was made is.
 const blobFormat = 1
 
-func header(k *key, v version) []byte {
-	b := []byte{blobFormat}
-	for _, s := range []string{k.id, v.id} {
-		b = append(b, byte(len(s)))
-		b = append(b, s...)
-	}
-	return b
+func header(k *key, material int) []byte {
+	return append([]byte{blobFormat, byte(material), byte(len(k.id))}, k.id...)
 }
 
 // additional is what a ciphertext is bound to: its header and the encryption context, in order of the context's keys.
@@ -54,9 +49,9 @@ func (v version) aead() cipher.AEAD {
 }
 
 func (k *key) seal(plain []byte, context map[string]string) []byte {
-	v := k.versions[len(k.versions)-1]
-	h := header(k, v)
-	return v.aead().Seal(h, nil, plain, additional(h, context))
+	last := len(k.versions) - 1
+	h := header(k, last)
+	return k.versions[last].aead().Seal(h, nil, plain, additional(h, context))
 }
 
 var errCiphertext = fail("InvalidCiphertextException", "")
@@ -75,15 +70,11 @@ func (c *call) open(blob []byte, context map[string]string, named string) (_ *ke
 			return nil, by, nil, err
 		}
 	}
-	rest, ok := blob[1:], blob[0] == blobFormat
-	var ids [2]string
-	for i := range ids {
-		if !ok || len(rest) == 0 || int(rest[0]) > len(rest)-1 {
-			return nil, by, nil, errCiphertext
-		}
-		ids[i], rest = string(rest[1:1+rest[0]]), rest[1+rest[0]:]
+	if len(blob) < 3 || blob[0] != blobFormat || int(blob[2]) > len(blob)-3 {
+		return nil, by, nil, errCiphertext
 	}
-	of := c.where.keys[ids[0]]
+	material, size := int(blob[1]), 3+int(blob[2])
+	of := c.where.keys[string(blob[3:size])]
 	switch {
 	case of == nil:
 		return nil, by, nil, errCiphertext
@@ -97,12 +88,11 @@ func (c *call) open(blob []byte, context map[string]string, named string) (_ *ke
 			return nil, by, nil, err
 		}
 	}
-	i := slices.IndexFunc(k.versions, func(v version) bool { return v.id == ids[1] })
-	if i < 0 {
+	if material >= len(k.versions) {
 		return nil, by, nil, errCiphertext
 	}
-	by = k.versions[i]
-	plain, err = by.aead().Open(nil, nil, rest, additional(blob[:len(blob)-len(rest)], context))
+	by = k.versions[material]
+	plain, err = by.aead().Open(nil, nil, blob[size:], additional(blob[:size], context))
 	if err != nil {
 		return nil, by, nil, errCiphertext
 	}

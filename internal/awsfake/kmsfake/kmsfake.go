@@ -91,6 +91,13 @@ func (f *Fake) Fail(code string, n int, operations ...string) {
 	f.failures = append(f.failures, &failure{code, n, operations})
 }
 
+// Recover ends all that Fail asked for.
+func (f *Fake) Recover() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.failures = nil
+}
+
 // Deny refuses an operation to a principal, as a policy does, until Permit.
 func (f *Fake) Deny(principal, operation string) { f.permit(principal, operation, false) }
 
