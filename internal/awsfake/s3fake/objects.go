@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/md5"
 	"encoding/base64"
+	"errors"
 	"mime"
 	"net/http"
 	"net/url"
@@ -510,7 +511,7 @@ func (c *call) source() (b *bucket, v *version, err error) {
 	v, err = c.find(b, key, id)
 	if err != nil {
 		var e *apiError
-		if ok := asAPI(err, &e); ok && e.status == 405 {
+		if errors.As(err, &e) && e.status == 405 {
 			// A delete marker is no source, whichever way it is named.
 			return nil, nil, invalidRequest("The source of a copy request may not specifically refer to a delete marker by version id.")
 		}
@@ -523,12 +524,6 @@ func (c *call) source() (b *bucket, v *version, err error) {
 		return nil, nil, failure(403, "InvalidObjectState", "The source object of the COPY operation is not in the active tier").with("StorageClass", v.class())
 	}
 	return b, v, c.readable(v, "X-Amz-Copy-Source-")
-}
-
-func asAPI(err error, into **apiError) bool {
-	e, ok := err.(*apiError)
-	*into = e
-	return ok
 }
 
 func directive(c *call, name, other string) (copying bool, err error) {
@@ -709,7 +704,7 @@ func deleteObjects(c *call) (*response, error) {
 			done, err = c.erase(b, o.Key, o.VersionId, o.ETag)
 		}
 		var e *apiError
-		if asAPI(err, &e) {
+		if errors.As(err, &e) {
 			d.open("Error")
 			d.add("Key", o.Key)
 			d.some("VersionId", o.VersionId)

@@ -66,6 +66,9 @@ var routes = map[string]string{
 // unknown is the name of every operation that the fake does not know.
 const unknown = "Unknown"
 
+// malformed is the name of requests whose query cannot be read.
+const malformed = "Malformed"
+
 func operation(r *http.Request, q url.Values, bucket, key string) string {
 	level := "object"
 	switch {

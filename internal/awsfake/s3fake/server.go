@@ -236,11 +236,10 @@ func (s *Server) serve(r *http.Request) (*response, error) {
 		kind = decide(c.op, n)
 	}
 	var a *response
+	if bad != nil {
+		c.op = malformed
+	}
 	if err := s.Injector.Call("s3."+c.op, func() (err error) {
-		if bad != nil {
-			a = c.refuse(invalidArgument("query", "", "The query is not well formed"))
-			return nil
-		}
 		a, err = c.fail(kind)
 		return err
 	}); err != nil {
@@ -341,6 +340,9 @@ func (c *call) refuse(err error) *response {
 }
 
 func (c *call) handle() *response {
+	if c.op == malformed {
+		return c.refuse(invalidArgument("query", "", "The query is not well formed"))
+	}
 	g, err := c.s.authenticate(c.r, c.q)
 	if err != nil {
 		return c.refuse(err)
@@ -425,6 +427,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.WriteHeader(a.status)
 	if _, err := io.Copy(w, a.reader()); err != nil {
+		_ = http.NewResponseController(w).Flush() // so that the half arrives; the connection breaks in any case
 		panic(http.ErrAbortHandler)
 	}
 }
