@@ -394,8 +394,9 @@ func (o *Opener) Request() string { return o.m.request }
 func (o *Opener) Wipe() { o.m.wipe() }
 
 // MAC is a keyed hash (HMAC-SHA-256) under a key of a message: for fingerprints that tell equality, for tokens, and for
-// digests that would be secret without a key. It is not safe for concurrent use; ask for one for each goroutine.
+// digests that would be secret without a key. It is safe for concurrent use.
 type MAC struct {
+	mu  sync.Mutex // guards the others
 	h   hash.Hash
 	sum [sha256.Size]byte
 }
@@ -418,6 +419,8 @@ func (m *message) mac(label string) (*MAC, error) {
 
 // Sum returns the keyed hash of b.
 func (m *MAC) Sum(b []byte) [sha256.Size]byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.h.Reset() // cheaper than a new state: the key's two blocks are not hashed again
 	m.h.Write(b)
 	m.h.Sum(m.sum[:0])

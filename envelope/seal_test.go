@@ -542,6 +542,28 @@ func inverse(x [16]byte) [16]byte {
 	return z
 }
 
+// TestMACConcurrently: the program has one keyed hash for each label, and all its workers use it at once.
+func TestMACConcurrently(t *testing.T) {
+	mac, err := newSealer(t, new(mem.Keys)).MAC("object")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for w := range 8 {
+		text := bytes.Repeat([]byte{byte(w)}, 100*w)
+		want := mac.Sum(text)
+		wg.Go(func() {
+			for range 500 {
+				if mac.Sum(text) != want {
+					t.Error("another goroutine's hash")
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
 func TestMAC(t *testing.T) {
 	keys := new(mem.Keys)
 	s, other := newSealer(t, keys), newSealer(t, keys)
