@@ -95,12 +95,23 @@ type Context struct {
 	// SignedIn is when the caller last proved who they are, MFA whether with more than one factor. Zero: not known, which is never fresh.
 	SignedIn time.Time
 	MFA      bool
-	// BreakGlass says that the caller acts under an emergency grant.
-	BreakGlass bool
+	// Grant is the id of the approved request, or of the broken glass, on which the caller wants to act; empty: on their own right.
+	Grant string
 
-	Requester     string   // caller id of who made the request or plan that is to be approved
+	// What follows is filled in by the packages that know it, from their own records. What else arrives here is dropped: see
+	// [Context.Claimed].
+
+	// BreakGlass says that the caller acts through broken glass, without an approval.
+	BreakGlass    bool
+	Requester     string   // caller id of who made the request or plan that is to be approved, or that was
 	Approvers     []string // caller ids of those who have approved this very act
 	ApprovedUntil time.Time
+}
+
+// Claimed returns c without approvals: what whoever asks may say about themselves.
+func (c Context) Claimed() Context {
+	c.BreakGlass, c.Requester, c.Approvers, c.ApprovedUntil = false, "", nil, time.Time{}
+	return c
 }
 
 // NoteLength is the number of characters of the note, without white space around it.

@@ -334,6 +334,15 @@ func ValidID(s string) bool {
 	return true
 }
 
+// ValidGrant reports whether s can be the id of a request for access or of broken glass: "req-" or "glass-" and 32 hex digits.
+func ValidGrant(s string) bool {
+	id, ok := strings.CutPrefix(s, "req-")
+	if !ok {
+		id, ok = strings.CutPrefix(s, "glass-")
+	}
+	return ok && len(id) == 32 && strings.Trim(id, "0123456789abcdef") == ""
+}
+
 // translate puts a request into Cedar's terms.
 func (p *Policy) translate(r Request) (cedar.Request, cedar.EntityMap, bool) {
 	user := func(id string) cedar.EntityUID { return cedar.NewEntityUID("User", cedar.String(id)) }

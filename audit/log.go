@@ -31,6 +31,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -265,9 +266,39 @@ func (l *Log) complete(e *Entry) error {
 	if e.permit != nil {
 		e.permit.stamp(e)
 		e.Note = cleanNote(l.scrub([]byte(e.permit.context.Note)))
+		e.Detail = l.circumstances(e.Detail, &e.permit.context)
 	}
 	e.Index = -1
 	return e.check()
+}
+
+// circumstances returns detail with those circumstances of the act added that have no member of their own in an entry.
+func (l *Log) circumstances(detail map[string]string, c *access.Context) map[string]string {
+	more := map[string]string{"ticket": c.Ticket, "purpose": c.Purpose}
+	for k, v := range more {
+		// People paste values into fields of every kind.
+		if v != "" && string(l.scrub([]byte(v))) != v {
+			more[k] = "[removed]"
+		}
+	}
+	more["grant"] = c.Grant
+	if c.Network.IsValid() {
+		more["network"] = c.Network.Unmap().WithZone("").String()
+	}
+	if s := strings.Join(c.Approvers, ","); len(s) <= maxID {
+		more["approvers"] = s
+	} else {
+		more["approvers"] = strconv.Itoa(len(c.Approvers))
+	}
+	if c.BreakGlass {
+		more["breakGlass"] = "true"
+	}
+	maps.DeleteFunc(more, func(_, v string) bool { return v == "" })
+	if len(more) == 0 {
+		return detail
+	}
+	maps.Copy(more, detail)
+	return more
 }
 
 // withdraw takes r back if nobody has begun to commit it.
