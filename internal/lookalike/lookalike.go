@@ -26,7 +26,7 @@ import (
 
 // The credentials and the Region that every server accepts.
 const (
-	AccessKey = "AKIACOFFERLOOKALIKE"
+	AccessKey = "COFFERLOOKALIKE" // of moto's account, which it would read out of one that looks like a real key
 	SecretKey = "lookalike-secret-that-opens-nothing"
 	Region    = "eu-central-1"
 	Account   = "123456789012" // moto's
