@@ -376,7 +376,7 @@ func (a *App) build() error {
 		return err
 	}
 	a.Records = triage.Records{DB: a.DB}
-	a.Desk = &triage.Desk{Records: a.Records, Guard: a.Guard, Now: a.Now}
+	a.Desk = &triage.Desk{Records: a.Records, Guard: a.Guard, Now: a.Now, MAC: a.MAC, Scrub: a.Scrub, Objects: a.Objects, Allow: a.allow}
 	a.Vault = &vault.Vault{DB: a.DB, Headers: a.Headers, Keys: a.Keys, Guard: a.Guard, Records: a.Records, MAC: a.MAC, Now: a.Now}
 	a.Pipeline = &pipeline.Pipeline{
 		Objects: a.Objects, DB: a.DB, Records: a.Records, Vault: a.Vault, Guard: a.Guard, Detectors: a.Detectors,

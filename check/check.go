@@ -280,7 +280,7 @@ func (c *checker) object(ctx context.Context, rec *triage.Record, lines []triage
 		if err := c.same(ctx, rec, info, lines, values); err != nil {
 			return err
 		}
-		if rec.Status == triage.Open && rec.Tagged {
+		if rec.Status.Active() && rec.Tagged {
 			c.tags(rec, info)
 		}
 	}

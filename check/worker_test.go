@@ -26,7 +26,7 @@ func TestSecondWorkerAtEveryCall(t *testing.T) {
 			if err != nil || res.Status != pipeline.Sealed {
 				t.Errorf("second worker before call %d, %s: %s, %v", k, op, res.Status, err)
 			}
-			if _, err := second.a.Desk.Judge(w.ctx, w.ask(), f.ID, 1, triage.Intended, "seen by a person"); err != nil {
+			if _, err := second.a.Desk.Judge(w.ctx, w.ask(), triage.Target{Finding: f.ID, N: 1}, triage.Intended, "seen by a person"); err != nil {
 				t.Errorf("verdict before call %d, %s: %v", k, op, err)
 			}
 		})

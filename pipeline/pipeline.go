@@ -710,7 +710,7 @@ func (p *Pipeline) tag(ctx context.Context, permit *audit.Permit, rec *triage.Re
 		return err
 	}
 	others = slices.DeleteFunc(others, func(r *triage.Record) bool {
-		return r.Status != triage.Open || !sameVersion(&r.Finding, &rec.Finding) || r.Rescan != ""
+		return !r.Status.Active() || !sameVersion(&r.Finding, &rec.Finding) || r.Rescan != ""
 	})
 	info, _, err := p.pin(ctx, &rec.Finding)
 	if err == nil {

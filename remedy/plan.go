@@ -338,7 +338,7 @@ func (m *Remedy) Groups(ctx context.Context, ids ...string) ([]Group, error) {
 			return nil, err
 		}
 		recs = slices.DeleteFunc(recs, func(r *triage.Record) bool {
-			return r.Finding.ID != id && (r.Status != triage.Open || !r.State.Final() || r.Outcomes[coffer.OutcomeChanged] > 0)
+			return r.Finding.ID != id && (!r.Status.Active() || !r.State.Final() || r.Outcomes[coffer.OutcomeChanged] > 0)
 		})
 		out = append(out, Group{rec.ObjectID, rec.Finding.Object, recs})
 	}

@@ -26,6 +26,15 @@ func (s Spread) Key(sort string) Key {
 
 func (s Spread) part(shard int) string { return fmt.Sprintf("%s#%02d", s.Name, shard) }
 
+// Parts returns the parts of the list, for whoever reads them one by one or at the same time because order does not matter.
+func (s Spread) Parts() []string {
+	out := make([]string, s.Shards)
+	for i := range out {
+		out[i] = s.part(i)
+	}
+	return out
+}
+
 // Query yields the items of the list as [DB.Query] yields those of a part: in order of sort over all shards, lazily. It holds one page
 // of each shard. The first error ends it, but for one about a single item (coffer.ErrCorrupt with the item's key), behind which
 // the caller can go on.

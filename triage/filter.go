@@ -1,170 +1,436 @@
 package triage
 
 import (
+	"cmp"
 	"fmt"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"coffer"
 )
 
-// Filter selects findings. Its grammar is one for command line, API and portal: terms "field=a,b" (any of these),
-// "field!=a,b" (none of these), "field.gte=x", "field.gt=x", "field.lte=x", "field.lt=x" (order), joined by "and" of all.
-// The zero Filter selects everything.
+// Filter selects findings. Its grammar is one for command line, API and portal: pairs of a field and values, all of which must hold.
+//
+//	field=a        field is a; repeated, or with commas (field=a,b): one of these. "\," is a comma and "\\" a backslash in a value
+//	field!=a       it is none of these
+//	field.gte=a    at least a; .gt, .lte and .lt likewise, for severity, times and counts
+//	q=words        every word stands somewhere in the bucket's name or the object's key, letters of either case
+//
+// An empty value means none: owner= are the findings that are nobody's. A trailing "*" stands for any end of bucket, key and finding.
+// Letters of either case are the same, but for key and finding. A time is RFC 3339, a day (2026-07-15, in UTC, all of it), or relative
+// to the time of asking: -30m, -12h, -7d, -2w. The zero Filter selects everything. A Filter does not change once it is made.
 type Filter struct{ terms []term }
 
 type term struct {
 	field  string
-	op     string // "=", "!=", "gte", "gt", "lte", "lt"
-	values []string
-	at     time.Time // for fields that are times
+	op     string   // "=", "!=", "gte", "gt", "lte", "lt"
+	values []string // as written; folded, but for fields that are exact
+	at     moment   // of fields that are times
+	number int64    // of comparisons of counts and severity
 }
 
-// filterFields lists the fields and how a summary answers for them. Ordered fields can be compared.
-var filterFields = map[string]struct {
-	values  func(*Summary) []string
-	time    func(*Summary) time.Time
-	ordered func(string) (int, bool)
-	number  func(*Summary) int
-}{
-	"finding":  {values: func(s *Summary) []string { return []string{s.ID} }},
-	"type":     {values: func(s *Summary) []string { return typeNames(s) }},
-	"category": {values: func(s *Summary) []string { return []string{s.Type[strings.LastIndexByte(s.Type, '/')+1:]} }},
-	"severity": {values: func(s *Summary) []string { return []string{s.Severity.String()} },
-		ordered: severityRank, number: func(s *Summary) int { return int(s.Severity) }},
-	"bucket":   {values: func(s *Summary) []string { return []string{s.Object.Bucket} }},
-	"key":      {values: func(s *Summary) []string { return []string{s.Object.Key} }},
-	"account":  {values: func(s *Summary) []string { return []string{s.Account} }},
-	"region":   {values: func(s *Summary) []string { return []string{s.Region} }},
-	"origin":   {values: func(s *Summary) []string { return []string{string(s.Origin)} }},
-	"state":    {values: func(s *Summary) []string { return []string{string(s.State)} }},
-	"status":   {values: func(s *Summary) []string { return []string{string(s.Status)} }},
-	"verdict":  {values: func(s *Summary) []string { return []string{string(s.Verdict)} }},
-	"plan":     {values: func(s *Summary) []string { return []string{s.Plan} }},
-	"created":  {time: func(s *Summary) time.Time { return s.Created }},
-	"received": {time: func(s *Summary) time.Time { return s.Received }},
+// moment is a point in time of a filter.
+type moment struct {
+	from, to time.Time     // the first instant and the first after it; a day has 24 hours between them
+	ago      time.Duration // relative, when not 0
 }
 
-func typeNames(s *Summary) []string {
-	out := make([]string, len(s.Types))
-	for i, t := range s.Types {
+func (m moment) at(now time.Time) (from, to time.Time) {
+	if m.ago != 0 {
+		from = now.Add(-m.ago)
+		return from, from.Add(time.Microsecond)
+	}
+	return m.from, m.to
+}
+
+// field is how a summary answers for a field of a filter. One of words, time and number is there, and none for q.
+type field struct {
+	words    func(*Summary) []string
+	time     func(*Summary) time.Time
+	number   func(*Summary) int64
+	possible []string // the values there are; nil: any
+	exact    bool     // case matters
+	prefix   bool     // a trailing "*" stands for any end
+	facet    bool     // values are counted by [Query].Facets
+}
+
+// severities in their order, which is that of their numbers.
+var severities = []string{"unknown", "low", "medium", "high"}
+
+func one(f func(*Summary) string) func(*Summary) []string {
+	return func(s *Summary) []string { return []string{f(s)} }
+}
+
+func typeNames(types []coffer.DataType) []string {
+	out := make([]string, len(types))
+	for i, t := range types {
 		out[i] = string(t)
 	}
 	return out
 }
 
-func severityRank(s string) (int, bool) {
-	i := slices.Index([]string{"unknown", "low", "medium", "high"}, strings.ToLower(s))
-	return i, i >= 0
+// fields lists the fields of filters. Every one with words is a column of the index.
+var fields = map[string]field{
+	"finding":  {words: one(func(s *Summary) string { return s.ID }), exact: true, prefix: true},
+	"key":      {words: one(func(s *Summary) string { return s.Object.Key }), exact: true, prefix: true},
+	"q":        {},
+	"type":     {words: func(s *Summary) []string { return typeNames(s.Types) }, facet: true},
+	"category": {words: one(func(s *Summary) string { return s.Type[strings.LastIndexByte(s.Type, '/')+1:] }), facet: true},
+	"severity": {words: one(func(s *Summary) string { return s.Severity.String() }),
+		number: func(s *Summary) int64 { return int64(s.Severity) }, possible: severities, facet: true},
+	"bucket":         {words: one(func(s *Summary) string { return s.Object.Bucket }), prefix: true, facet: true},
+	"account":        {words: one(func(s *Summary) string { return s.Account }), facet: true},
+	"region":         {words: one(func(s *Summary) string { return s.Region }), facet: true},
+	"origin":         {words: one(func(s *Summary) string { return string(s.Origin) }), possible: origins, facet: true},
+	"state":          {words: one(func(s *Summary) string { return string(s.State) }), possible: states, facet: true},
+	"status":         {words: one(func(s *Summary) string { return string(s.Status) }), possible: statuses, facet: true},
+	"verdict":        {words: one(func(s *Summary) string { return string(s.Verdict) }), possible: verdicts, facet: true},
+	"owner":          {words: one(func(s *Summary) string { return s.Owner }), facet: true},
+	"plan":           {words: one(func(s *Summary) string { return s.Plan })},
+	"ticket":         {words: func(s *Summary) []string { return s.Tickets }},
+	"month":          {words: one(func(s *Summary) string { return s.Created.UTC().Format("2006-01") }), facet: true},
+	"false-positive": {words: func(s *Summary) []string { return typeNames(s.FalsePositives) }, facet: true},
+	"confirmed":      {words: func(s *Summary) []string { return typeNames(s.Confirmed) }, facet: true},
+	"created":        {time: func(s *Summary) time.Time { return s.Created }},
+	"received":       {time: func(s *Summary) time.Time { return s.Received }},
+	"updated":        {time: func(s *Summary) time.Time { return s.Updated }},
+	"judged":         {time: func(s *Summary) time.Time { return s.Judged }},
+	"occurrences":    {number: func(s *Summary) int64 { return int64(s.Count) }},
+	"sealed":         {number: func(s *Summary) int64 { return int64(s.Sealed) }},
 }
 
+var (
+	origins  = []string{"", string(coffer.OriginMacie), string(coffer.OriginOperator), string(coffer.OriginScan), string(coffer.OriginSubmitted)}
+	states   = []string{string(StateReceived), string(StateSealing), string(StateSealed), string(StatePartial), string(StateUnsealed), string(StateParked), string(StateFailed)}
+	statuses = []string{string(Open), string(InProgress), string(Fixed), string(Closed)}
+	verdicts = []string{"", string(True), string(FalsePositive), string(Intended)}
+)
+
 // FilterFields returns the names of the fields, sorted.
-func FilterFields() []string {
+func FilterFields() []string { return namesOf(func(field) bool { return true }) }
+
+// FacetFields returns the names of the fields whose values a [Query] can count, sorted.
+func FacetFields() []string { return namesOf(func(f field) bool { return f.facet }) }
+
+func namesOf(keep func(field) bool) []string {
 	var out []string
-	for f := range filterFields {
-		out = append(out, f)
+	for name, f := range fields {
+		if keep(f) {
+			out = append(out, name)
+		}
 	}
 	slices.Sort(out)
 	return out
 }
 
-// ParseFilter reads terms of the grammar. Values of key may end with "*" for a prefix. Errors wrap coffer.ErrInvalid, and say
-// which field is meant and which exist.
-func ParseFilter(terms ...string) (Filter, error) {
+// fold is the form in which values are compared where case does not matter.
+func fold(s string) string { return strings.ToLower(s) }
+
+// ParseFilter reads pairs of the grammar, each as "field=value", "field!=value" or "field.gte=value". Errors wrap coffer.ErrInvalid, and
+// say which field is meant and what is possible there; they do not repeat what was given.
+func ParseFilter(pairs ...string) (Filter, error) {
 	var f Filter
-	for _, s := range terms {
+	for _, s := range pairs {
 		left, right, ok := strings.Cut(s, "=")
 		if !ok {
-			return f, fmt.Errorf("filter term without \"=\"; write field=value, field!=value or field.gte=value: %w", coffer.ErrInvalid)
+			return Filter{}, fmt.Errorf("filter without \"=\"; write field=value, field!=value or field.gte=value: %w", coffer.ErrInvalid)
 		}
-		t := term{op: "=", values: strings.Split(right, ",")}
-		if strings.HasSuffix(left, "!") {
-			t.op, left = "!=", strings.TrimSuffix(left, "!")
+		if err := f.add(left, right); err != nil {
+			return Filter{}, err
 		}
-		if name, op, ok := strings.Cut(left, "."); ok {
-			if t.op != "=" || !slices.Contains([]string{"gte", "gt", "lte", "lt"}, op) {
-				return f, fmt.Errorf("filter on %q: the comparison is one of .gte .gt .lte .lt: %w", name, coffer.ErrInvalid)
-			}
-			t.op, left = op, name
-		}
-		t.field = left
-		field, ok := filterFields[left]
-		if !ok {
-			return f, fmt.Errorf("filter on unknown field; fields are %s: %w", strings.Join(FilterFields(), ", "), coffer.ErrInvalid)
-		}
-		compares := t.op != "=" && t.op != "!="
-		switch {
-		case field.time != nil:
-			at, err := parseTime(right)
-			if err != nil || t.op == "!=" {
-				return f, fmt.Errorf("filter on %s: give a time as 2026-07-15 or 2026-07-15T03:21:07Z: %w", left, coffer.ErrInvalid)
-			}
-			t.at = at
-		case compares && field.ordered == nil:
-			return f, fmt.Errorf("filter on %s: the field has no order: %w", left, coffer.ErrInvalid)
-		case field.ordered != nil:
-			for _, v := range t.values {
-				if _, ok := field.ordered(v); !ok {
-					return f, fmt.Errorf("filter on %s: unknown value; it is low, medium or high: %w", left, coffer.ErrInvalid)
-				}
-			}
-		}
-		f.terms = append(f.terms, t)
 	}
 	return f, nil
 }
 
-func parseTime(s string) (time.Time, error) {
-	if t, err := time.Parse(time.RFC3339, s); err == nil {
-		return t, nil
+// FilterOf reads the pairs of a URL's query, but for the parameters that are not the filter's.
+func FilterOf(query url.Values, others ...string) (Filter, error) {
+	var f Filter
+	for _, left := range slices.Sorted(func(yield func(string) bool) {
+		for k := range query {
+			if !slices.Contains(others, k) && !yield(k) {
+				return
+			}
+		}
+	}) {
+		for _, right := range query[left] {
+			if err := f.add(left, right); err != nil {
+				return Filter{}, err
+			}
+		}
 	}
-	return time.Parse(time.DateOnly, s)
+	return f, nil
 }
 
-// Match reports whether the filter selects s.
-func (f Filter) Match(s *Summary) bool {
+// And returns a filter that selects what both select.
+func (f Filter) And(g Filter) Filter {
+	return Filter{terms: slices.Concat(f.terms, g.terms)}
+}
+
+// add takes in one pair.
+func (f *Filter) add(left, right string) error {
+	t := term{op: "="}
+	if name, ok := strings.CutSuffix(left, "!"); ok {
+		t.op, left = "!=", name
+	}
+	if name, op, ok := strings.Cut(left, "."); ok {
+		if t.op != "=" || !slices.Contains([]string{"gte", "gt", "lte", "lt"}, op) {
+			return fmt.Errorf("filter: a comparison is one of field.gte=, field.gt=, field.lte=, field.lt=: %w", coffer.ErrInvalid)
+		}
+		t.op, left = op, name
+	}
+	t.field = left
+	fd, ok := fields[left]
+	if !ok {
+		return fmt.Errorf("filter on unknown field; fields are %s: %w", strings.Join(FilterFields(), ", "), coffer.ErrInvalid)
+	}
+	invalid := func(possible string) error {
+		return fmt.Errorf("filter on %s: %s: %w", left, possible, coffer.ErrInvalid)
+	}
+	compares := t.op != "=" && t.op != "!="
+	switch {
+	case left == "q":
+		// Each word is a value, and all of them must be there: the one field whose values are not alternatives.
+		t.values = strings.FieldsFunc(fold(right), unicode.IsSpace)
+		if t.op != "=" || len(t.values) == 0 {
+			return invalid("give words that stand in bucket or key, q=word word")
+		}
+		slices.Sort(t.values)
+		t.values = slices.Compact(t.values)
+	case fd.time != nil:
+		if t.op == "!=" {
+			return invalid("a time is compared by =, .gte, .gt, .lte or .lt")
+		}
+		if t.at, ok = parseMoment(right); !ok || t.op == "=" && t.at.ago != 0 {
+			return invalid("give a time as 2026-07-15 or 2026-07-15T03:21:07Z, or before now as .gte=-7d (m, h, d, w)")
+		}
+		t.values = []string{right}
+	case compares && fd.number == nil:
+		return invalid("the field has no order; use = or !=")
+	case compares && fd.possible != nil:
+		rank := slices.Index(fd.possible, fold(right))
+		if rank < 0 {
+			return invalid("it is one of " + strings.Join(fd.possible, ", "))
+		}
+		t.values, t.number = []string{fold(right)}, int64(rank)
+	case fd.words == nil:
+		t.values = split(right)
+		for i, v := range t.values {
+			n, err := strconv.ParseInt(v, 10, 32)
+			if err != nil || n < 0 || compares && len(t.values) > 1 {
+				return invalid("give a number from 0")
+			}
+			t.values[i], t.number = strconv.FormatInt(n, 10), n
+		}
+	default:
+		t.values = split(right)
+		for i, v := range t.values {
+			if !fd.exact {
+				v = fold(v)
+			}
+			if fd.possible != nil && !slices.Contains(fd.possible, v) {
+				return invalid("it is one of " + strings.Join(slices.DeleteFunc(slices.Clone(fd.possible), func(s string) bool { return s == "" }), ", "))
+			}
+			t.values[i] = v
+		}
+	}
+	if !compares && fd.time == nil && left != "q" {
+		// Alternatives gather in one term.
+		if i := slices.IndexFunc(f.terms, func(o term) bool { return o.field == t.field && o.op == t.op }); i >= 0 {
+			t.values = slices.Concat(f.terms[i].values, t.values)
+			slices.Sort(t.values)
+			f.terms[i].values = slices.Compact(t.values)
+			return nil
+		}
+		slices.Sort(t.values)
+		t.values = slices.Compact(t.values)
+	}
+	f.terms = append(f.terms, t)
+	return nil
+}
+
+// split takes alternatives apart at commas.
+func split(s string) []string {
+	var out []string
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		switch {
+		case s[i] == '\\' && i+1 < len(s) && (s[i+1] == ',' || s[i+1] == '\\'):
+			i++
+			b.WriteByte(s[i])
+		case s[i] == ',':
+			out = append(out, b.String())
+			b.Reset()
+		default:
+			b.WriteByte(s[i])
+		}
+	}
+	return append(out, b.String())
+}
+
+var escape = strings.NewReplacer(`\`, `\\`, `,`, `\,`)
+
+// units of relative times.
+var units = map[byte]time.Duration{'m': time.Minute, 'h': time.Hour, 'd': 24 * time.Hour, 'w': 7 * 24 * time.Hour}
+
+func parseMoment(s string) (moment, bool) {
+	if rest, ok := strings.CutPrefix(s, "-"); ok && rest != "" {
+		unit := units[rest[len(rest)-1]]
+		n, err := strconv.ParseUint(rest[:len(rest)-1], 10, 16)
+		return moment{ago: time.Duration(n) * unit}, err == nil && unit != 0 && n > 0
+	}
+	if t, err := time.Parse(time.DateOnly, s); err == nil {
+		return moment{from: t, to: t.AddDate(0, 0, 1)}, true
+	}
+	t, err := time.Parse(time.RFC3339, s)
+	// The index keeps microseconds.
+	t = t.UTC().Truncate(time.Microsecond)
+	return moment{from: t, to: t.Add(time.Microsecond)}, err == nil
+}
+
+// Pairs returns the pairs of the filter, as ParseFilter reads them, in order of first use.
+func (f Filter) Pairs() []string {
+	out := make([]string, len(f.terms))
+	for i, t := range f.terms {
+		out[i] = t.left() + "=" + t.right()
+	}
+	return out
+}
+
+// words returns the text that q looks for.
+func (f Filter) words() string {
+	var all []string
 	for _, t := range f.terms {
-		if !t.match(s) {
+		if t.field == "q" {
+			all = append(all, t.right())
+		}
+	}
+	return strings.Join(all, " ")
+}
+
+// String returns the filter as the query of a URL: what [FilterOf] reads, with the same meaning and the same String.
+func (f Filter) String() string {
+	q := url.Values{}
+	for _, t := range f.terms {
+		q.Add(t.left(), t.right())
+	}
+	return q.Encode()
+}
+
+func (t term) left() string {
+	switch t.op {
+	case "=":
+		return t.field
+	case "!=":
+		return t.field + "!"
+	}
+	return t.field + "." + t.op
+}
+
+func (t term) right() string {
+	switch {
+	case t.field == "q":
+		return strings.Join(t.values, " ")
+	case fields[t.field].time != nil:
+		return t.values[0]
+	}
+	escaped := make([]string, len(t.values))
+	for i, v := range t.values {
+		escaped[i] = escape.Replace(v)
+	}
+	return strings.Join(escaped, ",")
+}
+
+// Match reports whether the filter selects s when it is asked now.
+func (f Filter) Match(s *Summary, now time.Time) bool {
+	for _, t := range f.terms {
+		if !t.match(s, now) {
 			return false
 		}
 	}
 	return true
 }
 
-func (t term) match(s *Summary) bool {
-	field := filterFields[t.field]
-	if field.time != nil {
-		c := field.time(s).Compare(t.at)
-		if t.op == "=" {
-			d := field.time(s).Sub(t.at)
-			return d >= 0 && d < 24*time.Hour && t.at.Equal(t.at.Truncate(24*time.Hour)) || c == 0
-		}
-		return compare(t.op, c)
-	}
-	if t.op != "=" && t.op != "!=" {
-		rank, _ := field.ordered(t.values[0])
-		return compare(t.op, field.number(s)-rank)
-	}
-	hit := slices.ContainsFunc(field.values(s), func(have string) bool {
-		return slices.ContainsFunc(t.values, func(want string) bool {
-			if p, ok := strings.CutSuffix(want, "*"); ok && t.field == "key" {
-				return strings.HasPrefix(have, p)
+func (t term) match(s *Summary, now time.Time) bool {
+	fd := fields[t.field]
+	switch {
+	case t.field == "q":
+		bucket, key := fold(s.Object.Bucket), fold(s.Object.Key)
+		for _, w := range t.values {
+			if !strings.Contains(bucket, w) && !strings.Contains(key, w) {
+				return false
 			}
-			return strings.EqualFold(have, want)
-		})
+		}
+		return true
+	case fd.time != nil:
+		from, to := t.at.at(now)
+		return within(t.op, fd.time(s).UnixMicro(), from.UnixMicro(), to.UnixMicro())
+	case t.op != "=" && t.op != "!=":
+		return within(t.op, fd.number(s), t.number, t.number+1)
+	case fd.words == nil:
+		return slices.Contains(t.values, strconv.FormatInt(fd.number(s), 10)) == (t.op == "=")
+	}
+	hit := slices.ContainsFunc(fd.words(s), func(have string) bool {
+		if !fd.exact {
+			have = fold(have)
+		}
+		return slices.ContainsFunc(t.values, func(want string) bool { return fd.equal(have, want) })
 	})
 	return hit == (t.op == "=")
 }
 
-func compare(op string, c int) bool {
-	switch op {
-	case "gte":
-		return c >= 0
-	case "gt":
-		return c > 0
-	case "lte":
-		return c <= 0
+// equal compares a value, folded where the field is, with one of a filter.
+func (f field) equal(have, want string) bool {
+	if f.prefix {
+		if p, ok := strings.CutSuffix(want, "*"); ok {
+			return strings.HasPrefix(have, p)
+		}
 	}
-	return c < 0
+	return have == want
+}
+
+// within compares v with the interval from from up to, not including, to.
+func within(op string, v, from, to int64) bool {
+	switch op {
+	case "=":
+		return from <= v && v < to
+	case "gte":
+		return v >= from
+	case "gt":
+		return v >= to
+	case "lte":
+		return v < to
+	}
+	return v < from
+}
+
+// Order says how a list is sorted: by a field, ascending or, with "-" in front, descending; equal ones by finding id.
+type Order string
+
+// The orders.
+const (
+	NewestFirst  Order = "-created" // the default
+	OldestFirst  Order = "created"
+	LastReceived Order = "-received"
+	LastChanged  Order = "-updated"
+	MostSevere   Order = "-severity" // the newest of each severity first
+	MostValues   Order = "-sealed"
+)
+
+var orders = []Order{NewestFirst, OldestFirst, LastReceived, LastChanged, MostSevere, MostValues}
+
+// ParseOrder reads an order; the empty one is NewestFirst. Its error wraps coffer.ErrInvalid.
+func ParseOrder(s string) (Order, error) {
+	o := cmp.Or(Order(s), NewestFirst)
+	if !slices.Contains(orders, o) {
+		var all []string
+		for _, o := range orders {
+			all = append(all, string(o))
+		}
+		return "", fmt.Errorf("order of the list: it is one of %s: %w", strings.Join(all, ", "), coffer.ErrInvalid)
+	}
+	return o, nil
 }

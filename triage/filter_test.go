@@ -25,7 +25,7 @@ func TestFilter(t *testing.T) {
 		{"severity.gt=medium", false}, {"severity.lte=low", false}, {"severity.lt=high", true},
 		{"type=BANK_ACCOUNT_NUMBER", true}, {"type!=CREDIT_CARD_NUMBER", false}, {"type=NAME,CREDIT_CARD_NUMBER", true},
 		{"category=financial", true}, {"category=Personal", false},
-		{"key=exports/*", true}, {"key=exports/a.csv", true}, {"key=exp", false}, {"bucket=moontrust-*", false},
+		{"key=exports/*", true}, {"key=exports/a.csv", true}, {"key=exp", false}, {"bucket=moontrust-*", true}, {"bucket=Moontrust-statements", true}, {"key=Exports/*", false},
 		{"created=2026-07-15", true}, {"created=2026-07-14", false}, {"created.gte=2026-07-15T03:00:00Z", true}, {"created.gt=2026-07-15T03:00:00Z", false},
 		{"status=open state=sealed", true}, {"status=open state=partial", false}, {"verdict=", true}, {"verdict!=", false},
 	} {
@@ -34,7 +34,7 @@ func TestFilter(t *testing.T) {
 			t.Errorf("%q: %v", c.terms, err)
 			continue
 		}
-		if got := f.Match(s); got != c.want {
+		if got := f.Match(s, time.Date(2026, 7, 16, 0, 0, 0, 0, time.UTC)); got != c.want {
 			t.Errorf("%q selects %t, want %t", c.terms, got, c.want)
 		}
 	}

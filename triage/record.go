@@ -5,7 +5,11 @@
 //
 //	F#<finding>   meta           the [Record]
 //	F#<finding>   o#<number>     chunks of [Line], named by the number of their first occurrence
-//	L#<shard>     <finding>      the [Summary] of the finding, spread over 64 shards, rewritten by every change of the record
+//	F#<finding>   n#<time>       a [Note]
+//	L#<shard>     <finding>      the [Summary] of the finding, spread over 32 shards, rewritten by every change of the record
+//	C#<shard>     <time>#<finding>  the change feed, spread over 16 shards: which finding was changed when. See [Index]
+//	I#head, I#<slot>             the snapshot of the [Index], in chunks
+//	W#shared, W#<caller>         saved views
 package triage
 
 import (
@@ -15,6 +19,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strconv"
 	"time"
 
 	"coffer"
@@ -44,10 +49,14 @@ type Status string
 
 // The statuses of a finding.
 const (
-	Open   Status = "open"
-	Fixed  Status = "fixed"  // a fix was applied and verified; undo is still possible
-	Closed Status = "closed" // judged, or fixed for good
+	Open       Status = "open"
+	InProgress Status = "in-progress" // somebody works on it
+	Fixed      Status = "fixed"       // a fix was applied and verified; undo is still possible
+	Closed     Status = "closed"      // judged, or fixed for good
 )
+
+// Active reports whether there is still something to do about the finding: it is open, whether or not somebody works on it.
+func (s Status) Active() bool { return s == Open || s == InProgress }
 
 // Verdict is a person's judgement of an occurrence or finding.
 type Verdict string
@@ -106,8 +115,24 @@ type Record struct {
 	Note    string   `json:"note,omitempty"`
 	Plan    string   `json:"plan,omitempty"` // the fix that was applied last
 	Closing *Closing `json:"closing,omitempty"`
+	Owner   string   `json:"owner,omitempty"`   // pseudonymous id of who sees to it
+	Tickets []string `json:"tickets,omitempty"` // numbers or addresses of tickets elsewhere
+	Notes   int      `json:"notes,omitempty"`   // how many notes there are
+	// Tallies counts, by type, the occurrences that were judged one by one.
+	Tallies map[coffer.DataType]Tally `json:"tallies,omitempty"`
+	Judged  time.Time                 `json:"judged,omitzero"`   // of the last verdict
+	Updated time.Time                 `json:"updated,omitzero"`  // of the last change
+	Opened  time.Time                 `json:"reopened,omitzero"` // when it was opened again, the last time
+	// Revision counts the changes. It is what a caller names to say which state of the record it has seen.
+	Revision uint64 `json:"revision"`
 
 	version string // of the stored item; empty: not stored yet
+}
+
+// Tally counts the occurrences of a type that were judged one by one.
+type Tally struct {
+	False int `json:"false,omitempty"` // false positives
+	True  int `json:"true,omitempty"`  // true or intended: the identifier was right
 }
 
 // Line is an occurrence with what was found at its place.
@@ -142,28 +167,72 @@ type Summary struct {
 	Plan     string            `json:"plan,omitempty"`
 	Count    int               `json:"occurrences"`
 	Sealed   int               `json:"sealed"`
+	Owner    string            `json:"owner,omitempty"`
+	Tickets  []string          `json:"tickets,omitempty"`
+	Updated  time.Time         `json:"updated,omitzero"`
+	Judged   time.Time         `json:"judged,omitzero"`
+	Revision uint64            `json:"revision"`
+	// FalsePositives and Confirmed are the types whose identifiers were judged wrong or right in this finding.
+	FalsePositives []coffer.DataType `json:"falsePositives,omitempty"`
+	Confirmed      []coffer.DataType `json:"confirmed,omitempty"`
 }
 
 // Summary returns what lists show of r.
 func (r *Record) Summary() Summary {
 	s := Summary{
 		ID: r.Finding.ID, Type: r.Finding.Type, Severity: r.Finding.Severity, Object: r.Finding.Object,
-		Account: r.Finding.AccountID, Region: r.Finding.Region, Origin: r.Finding.Origin, Created: r.Finding.CreatedAt,
-		Received: r.Received, State: r.State, Reason: r.Reason, Status: r.Status, Verdict: r.Verdict, Rescan: r.Rescan,
-		Plan: r.Plan, Count: r.Count, Sealed: r.Sealed,
+		Account: r.Finding.AccountID, Region: r.Finding.Region, Origin: r.Finding.Origin, Created: micro(r.Finding.CreatedAt),
+		Received: micro(r.Received), State: r.State, Reason: r.Reason, Status: r.Status, Verdict: r.Verdict, Rescan: r.Rescan,
+		Plan: r.Plan, Count: r.Count, Sealed: r.Sealed, Owner: r.Owner, Tickets: r.Tickets, Updated: micro(r.Updated),
+		Judged: micro(r.Judged), Revision: r.Revision,
 	}
 	// The ETag of a small object is an unkeyed hash of what it holds; it stays in the record.
 	s.Object.ETag = ""
 	for _, d := range r.Finding.Detections {
 		s.Types = append(s.Types, d.Type)
+		switch r.judgement(d.Type) {
+		case FalsePositive:
+			s.FalsePositives = append(s.FalsePositives, d.Type)
+		case True:
+			s.Confirmed = append(s.Confirmed, d.Type)
+		}
 	}
 	return s
 }
 
+// judgement says whether the identifier of a type was right in this finding: one answer for all occurrences, because they are of
+// one making. Where occurrences were judged one by one it was wrong if all of those were false positives; otherwise the verdict on
+// the finding decides. Empty: nobody has said.
+func (r *Record) judgement(t coffer.DataType) Verdict {
+	n := r.Tallies[t]
+	switch {
+	case n.True > 0 || n.False == 0 && (r.Verdict == True || r.Verdict == Intended):
+		return True
+	case n.False > 0 || r.Verdict == FalsePositive:
+		return FalsePositive
+	}
+	return ""
+}
+
+// micro is t as lists keep it: UTC, microseconds.
+func micro(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
+
 const linesInChunk = 40
 
 // list is the list of findings. A finding that comes in writes its entry several times, in transactions, which count twice.
-var list = store.Spread{Name: "L", Shards: 64}
+var list = store.Spread{Name: "L", Shards: 32}
+
+// feed is the change feed: an entry for each change of a record, in the Apply that makes it.
+var feed = store.Spread{Name: "C", Shards: 16}
+
+const (
+	// feedKept is how long an entry of the feed stays. What has not followed the feed for so long reads the list anew.
+	feedKept   = 7 * 24 * time.Hour
+	feedLayout = "20060102T150405.000000"
+)
+
+// feedSort returns the beginning of the sorts of the feed's entries that were made at t.
+func feedSort(t time.Time) string { return t.UTC().Format(feedLayout) }
 
 // Records reads and writes the records of findings. It performs no access check: packages vault, pipeline and remedy, and the
 // guarded methods of [Desk], do.
@@ -193,8 +262,21 @@ func (rs Records) Get(ctx context.Context, id string) (*Record, error) {
 
 // Lines returns the occurrences of a finding in order of their numbers.
 func (rs Records) Lines(ctx context.Context, id string) ([]Line, error) {
+	return rs.lines(ctx, id, store.Range{From: "o#", To: "o$"})
+}
+
+// LinesNear returns the occurrences of a finding with the numbers from first to last, and those that are stored with them, so that a
+// few of many need not be paid for with the reading of all.
+func (rs Records) LinesNear(ctx context.Context, id string, first, last int) ([]Line, error) {
+	return rs.lines(ctx, id, store.Range{From: lineSort(max(0, first-linesInChunk+1)), To: lineSort(last) + "\x00"})
+}
+
+// lineSort is the sort of the chunk whose first occurrence has the number n.
+func lineSort(n int) string { return fmt.Sprintf("o#%08d", n) }
+
+func (rs Records) lines(ctx context.Context, id string, r store.Range) ([]Line, error) {
 	var out []Line
-	for it, err := range rs.DB.Query(ctx, part(id), store.Range{From: "o#", To: "o$"}) {
+	for it, err := range rs.DB.Query(ctx, part(id), r) {
 		if err != nil {
 			return nil, fmt.Errorf("occurrences of finding %s: %w", id, err)
 		}
@@ -207,18 +289,26 @@ func (rs Records) Lines(ctx context.Context, id string) ([]Line, error) {
 	return out, nil
 }
 
-// Save returns the operations that store r and its list entry under the condition that nobody changed it since it was read
+// Save returns the operations that store r, its list entry and an entry of the change feed under the condition that nobody changed it since it was read
 // (or that it does not exist, for a new one). After they were applied r counts as read again.
 func (r *Record) Save() []store.Op {
 	v := store.NewVersion()
+	r.Revision++
+	// The feed is between machines, whose clocks are what they are; the installation's clock may be a test's.
+	now := time.Now()
+	r.Updated = micro(now)
 	meta := store.Op{Verb: store.Put, Expect: r.version, Item: store.Item{
 		Key: store.Key{Part: part(r.Finding.ID), Sort: "meta"}, Value: encode(r), Version: v,
 	}}
 	entry := store.Op{Verb: store.Put, Expect: store.Any, Item: store.Item{
 		Key: list.Key(r.Finding.ID), Value: encode(r.Summary()), Version: v,
 	}}
+	change := store.Op{Verb: store.Put, Expect: store.Any, Item: store.Item{
+		Key: feed.Key(feedSort(now) + "#" + r.Finding.ID), Value: strconv.AppendUint(nil, r.Revision, 10), Version: v,
+		Expires: now.Add(feedKept),
+	}}
 	r.version = v
-	return []store.Op{meta, entry}
+	return []store.Op{meta, entry, change}
 }
 
 // Unchanged returns the operation that demands that nobody changed r since it was read (or made it, for a new one). It goes with
@@ -233,7 +323,7 @@ func SaveLines(id string, lines []Line) []store.Op {
 	for len(lines) > 0 {
 		n := min(linesInChunk, len(lines))
 		ops = append(ops, store.Op{Verb: store.Put, Expect: store.Any, Item: store.Item{
-			Key:     store.Key{Part: part(id), Sort: fmt.Sprintf("o#%08d", lines[0].N)},
+			Key:     store.Key{Part: part(id), Sort: lineSort(lines[0].N)},
 			Value:   encode(lines[:n]),
 			Version: store.NewVersion(),
 		}})
@@ -244,13 +334,20 @@ func SaveLines(id string, lines []Line) []store.Op {
 
 // All yields the summaries of all findings, in order of their ids.
 func (rs Records) All(ctx context.Context) iter.Seq2[Summary, error] {
+	return decoded(list.Query(ctx, rs.DB, store.Range{}))
+}
+
+// summaries yields the summaries in one part of the list.
+func (rs Records) summaries(ctx context.Context, part string) iter.Seq2[Summary, error] {
+	return decoded(rs.DB.Query(ctx, part, store.Range{}))
+}
+
+func decoded(items iter.Seq2[store.Item, error]) iter.Seq2[Summary, error] {
 	return func(yield func(Summary, error) bool) {
-		for it, err := range list.Query(ctx, rs.DB, store.Range{}) {
+		for it, err := range items {
 			var s Summary
-			if err == nil {
-				if json.Unmarshal(it.Value, &s) != nil {
-					err = fmt.Errorf("list entry: %w", coffer.ErrCorrupt)
-				}
+			if err == nil && json.Unmarshal(it.Value, &s) != nil {
+				err = fmt.Errorf("list entry: %w", coffer.ErrCorrupt)
 			}
 			if !yield(s, err) || err != nil {
 				return

@@ -97,7 +97,7 @@ func (c *remedyPlanCmd) Run(e *env) error {
 			return err
 		}
 		for _, s := range list {
-			if s.Status == triage.Open && s.Sealed > 0 {
+			if s.Status.Active() && s.Sealed > 0 {
 				ids = append(ids, s.ID)
 			}
 		}

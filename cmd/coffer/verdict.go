@@ -28,7 +28,7 @@ func (c *verdictCmd) Run(e *env) error {
 	}
 	ask := e.ask()
 	ask.Context.Note = c.Note
-	rec, err := a.Desk.Judge(e.ctx, ask, id, n, c.Verdict, a.Scrub(c.Note))
+	rec, err := a.Desk.Judge(e.ctx, ask, triage.Target{Finding: id, N: n}, c.Verdict, c.Note)
 	if err != nil {
 		return err
 	}
