@@ -183,20 +183,35 @@ func (p *Pipeline) receive(ctx context.Context, permit *audit.Permit, rec *triag
 	for i, o := range occs {
 		lines[i] = triage.Line{Occurrence: o}
 	}
-	if err := p.saveLines(ctx, rec, triage.SaveLines(rec.Finding.ID, lines)); err != nil {
+	ops, err := p.saveLines(ctx, rec, triage.SaveLines(rec.Finding.ID, lines))
+	if err != nil {
 		return err
 	}
-	return p.record(ctx, permit, rec, "received", audit.Done, nil, linkOp(rec))
+	return p.record(ctx, permit, rec, "received", audit.Done, nil, append(ops, linkOp(rec))...)
 }
 
+// What may go in one Apply with a finding's record and its entry in the log, whose writer merges the entries of other workers into it.
+const (
+	alongOps   = 50
+	alongBytes = 1 << 20
+)
+
 // saveLines carries out operations on the occurrences of rec, and on what goes with them, as long as the record is the caller's.
-func (p *Pipeline) saveLines(ctx context.Context, rec *triage.Record, ops []store.Op) error {
+// Those that fit it returns instead, to be carried out with the record: that is one call and one check of the record less.
+func (p *Pipeline) saveLines(ctx context.Context, rec *triage.Record, ops []store.Op) (along []store.Op, err error) {
+	size := 0
+	for _, op := range ops {
+		size += len(op.Item.Value)
+	}
+	if len(ops) <= alongOps && size <= alongBytes {
+		return ops, nil
+	}
 	for batch := range slices.Chunk(ops, store.MaxOps-1) {
 		if err := p.DB.Apply(ctx, append(batch[:len(batch):len(batch)], rec.Unchanged())...); err != nil {
-			return fmt.Errorf("record occurrences: %w", err)
+			return nil, fmt.Errorf("record occurrences: %w", err)
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // linkOp lets the object's findings be listed.
@@ -309,7 +324,7 @@ func (p *Pipeline) finish(ctx context.Context, permit *audit.Permit, rec *triage
 	if err != nil {
 		return err
 	}
-	if err := p.saveLines(ctx, rec, slices.Concat(ops, stale, index)); err != nil {
+	if ops, err = p.saveLines(ctx, rec, slices.Concat(ops, stale, index)); err != nil {
 		return err
 	}
 	located.into(rec, p.Now().UTC())
@@ -319,7 +334,7 @@ func (p *Pipeline) finish(ctx context.Context, permit *audit.Permit, rec *triage
 			ns = append(ns, l.N)
 		}
 	}
-	return p.record(ctx, permit, rec, "seal", audit.Done, ns)
+	return p.record(ctx, permit, rec, "seal", audit.Done, ns, ops...)
 }
 
 // located is what was found in the object.

@@ -75,10 +75,11 @@ func (p *Pipeline) Relocate(ctx context.Context, ask access.Ask, id string) (Res
 	if err != nil {
 		return Result{}, err
 	}
-	if err := p.saveLines(ctx, rec, append(triage.SaveLines(id, found), stale...)); err != nil {
+	ops, err := p.saveLines(ctx, rec, append(triage.SaveLines(id, found), stale...))
+	if err != nil {
 		return Result{}, err
 	}
-	if err := p.record(ctx, permit, rec, "relocate", audit.Done, nil); err != nil {
+	if err := p.record(ctx, permit, rec, "relocate", audit.Done, nil, ops...); err != nil {
 		return Result{}, err
 	}
 	return p.take(ctx, permit, *rec)

@@ -27,7 +27,12 @@ func (v *Vault) Reveal(ctx context.Context, ask access.Ask, finding string, ns .
 	if err != nil {
 		return nil, v.hide(ctx, ask, access.ValueReveal, finding, err)
 	}
-	lines, err := v.Records.Lines(ctx, finding)
+	var lines []triage.Line
+	if len(ns) == 0 {
+		lines, err = v.Records.Lines(ctx, finding)
+	} else {
+		lines, err = v.Records.LinesNear(ctx, finding, slices.Min(ns), slices.Max(ns))
+	}
 	if err != nil {
 		return nil, err
 	}
