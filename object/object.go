@@ -56,6 +56,11 @@ type Info struct {
 	ETagIsMD5 bool
 }
 
+// ArchivedAtOnce reports whether bytes written with this storage class cannot be read before they are restored.
+func ArchivedAtOnce(storageClass string) bool {
+	return storageClass == "GLACIER" || storageClass == "DEEP_ARCHIVE"
+}
+
 // Versioning is the versioning state of a bucket.
 type Versioning string
 
@@ -71,6 +76,10 @@ type Copy struct {
 	What string `json:"what"` // "hard link", "replica", "annotation", "unfinished upload", ..., or Unknown
 	Name string `json:"name"` // how to find it
 }
+
+// Replica is the What of a [Copy] in another bucket that the storage keeps up to date. It takes no part in the removal of a version, and
+// the storage may stop telling of it while it is there: the rule that made it was taken away.
+const Replica = "replica"
 
 // Unknown is the What of a [Copy] that stands for all of one kind that the storage does not let Coffer ask for; Name says what and why.
 const Unknown = "unknown"

@@ -43,12 +43,30 @@ type Storage struct {
 	// Requests says that a call of the injector is a request to a server: a method makes several, and may repeat one that failed or
 	// find out what became of it.
 	Requests bool
+	// Slow says that a write takes so long that a listing of several pages is left to other storages.
+	Slow bool
 	// Lock locks a version against removal. Nil: the storage has no locks.
 	Lock func(t testing.TB, o coffer.Object, why string)
 	// SweepsLiving says that Sweep also takes stages that are in somebody's hands.
 	SweepsLiving bool
 	// CannotHold are keys, legal in S3, that this storage refuses with coffer.ErrInvalid.
 	CannotHold []string
+	// Wrong is where the server behind the storage is known to be wrong, so that no adapter can be right on it.
+	Wrong Wrong
+}
+
+// Wrong are known faults of servers that stand in for another in tests. Each leaves out what it says and no more.
+type Wrong struct {
+	Keys        []string // are lost or changed
+	NoClasses   bool     // every object is STANDARD
+	OldAttrs    bool     // a PUT keeps attributes of what it replaces
+	TagBytes    bool     // the length of tags is counted in bytes
+	NoNull      bool     // the version "null" cannot be named
+	MarkerIsAll bool     // a condition that nothing be there fails on a delete marker
+	LateDelete  bool     // a conditional delete compares and removes in two steps
+	NoEmptyTags bool     // an empty tag set is an error
+	MarkerOrder bool     // markers are listed apart from versions, with times to the second, so that their order is lost
+	NoSuspended bool     // suspending versioning removes versions
 }
 
 // Test runs the suite on storages that open makes, a fresh one for each test.
@@ -198,6 +216,20 @@ func (s *suite) list(prefix, after string) []string {
 	return keys(collect(s, s.Store.List(s.Context(), s.Bucket, prefix, after)))
 }
 
+func sorted(tags []coffer.Tag) []coffer.Tag {
+	return slices.SortedFunc(slices.Values(tags), func(a, b coffer.Tag) int { return strings.Compare(a.Key, b.Key) })
+}
+
+func sameTags(a, b []coffer.Tag) bool { return slices.Equal(sorted(a), sorted(b)) }
+
+func (s *suite) full() object.Attrs {
+	a := fullAttrs
+	if s.Wrong.NoClasses {
+		a.StorageClass = "STANDARD"
+	}
+	return a
+}
+
 var fullAttrs = object.Attrs{
 	ContentType: "text/csv", ContentEncoding: "gzip", ContentLanguage: "de", ContentDisposition: `attachment; filename="a.csv"`,
 	CacheControl: "no-store", Expires: "not a date", Redirect: "/elsewhere", StorageClass: "STANDARD_IA",
@@ -205,16 +237,17 @@ var fullAttrs = object.Attrs{
 	Tags:     []coffer.Tag{{Key: "team", Value: "payments"}, {Key: "empty", Value: ""}},
 }
 
-// sameAttrs compares all but System, which the adapter may have filled.
+// sameAttrs compares all but System, which the adapter may have filled. Tags have no order.
 func sameAttrs(a, b object.Attrs) bool {
 	a.System, b.System = nil, nil
+	a.Tags, b.Tags = sorted(a.Tags), sorted(b.Tags)
 	return fmt.Sprintf("%+v", a) == fmt.Sprintf("%+v", b)
 }
 
 func testRoundTrip(s *suite) {
 	for i, body := range []string{"", "a", "name,account\nAda,0001\n", strings.Repeat("0123456789abcdef", 200_000)} {
 		o := s.key(fmt.Sprintf("dir/file-%d.csv", i))
-		st := s.stage(o, body, fullAttrs)
+		st := s.stage(o, body, s.full())
 		if st.Size() != int64(len(body)) || st.SHA256() != sha256.Sum256([]byte(body)) {
 			s.Fatalf("staged %d bytes: size %d, wrong SHA-256: %v", len(body), st.Size(), st.SHA256() != sha256.Sum256([]byte(body)))
 		}
@@ -229,7 +262,7 @@ func testRoundTrip(s *suite) {
 		if info.Object != made || !info.Latest || info.Marker || !info.ETagIsMD5 || info.Modified.IsZero() {
 			s.Fatalf("stat disagrees with commit: %+v", info)
 		}
-		if !sameAttrs(info.Attrs, fullAttrs) {
+		if !sameAttrs(info.Attrs, s.full()) {
 			s.Fatalf("attributes changed on the way: %+v", info.Attrs)
 		}
 		// Attrs go back unchanged, System too.
@@ -306,6 +339,9 @@ var awkward = []string{
 func testKeys(s *suite) {
 	for _, k := range awkward {
 		o := s.key(k)
+		if slices.Contains(s.Wrong.Keys, k) {
+			continue
+		}
 		if slices.Contains(s.CannotHold, k) {
 			_, err := s.Store.Stat(s.Context(), o)
 			s.want(err, coffer.ErrInvalid, fmt.Sprintf("stat of %q", k))
@@ -318,7 +354,9 @@ func testKeys(s *suite) {
 			}
 			continue
 		}
-		made := s.put(o, "body of "+k, object.Attrs{})
+		st := s.stage(o, "body of "+k, object.Attrs{})
+		made, err := st.Commit(s.Context())
+		s.ok(err, fmt.Sprintf("commit of %q", k))
 		s.holds(made, "body of "+k)
 		if !slices.Contains(s.list("", ""), k) {
 			s.Fatalf("%q is not listed", k)
@@ -326,7 +364,7 @@ func testKeys(s *suite) {
 		if got := s.list(k, ""); len(got) == 0 || got[0] != k {
 			s.Fatalf("%q is not listed under itself as prefix", k)
 		}
-		_, err := s.Store.Delete(s.Context(), made)
+		_, err = s.Store.Delete(s.Context(), made)
 		s.ok(err, "delete")
 		s.gone(o)
 	}
@@ -358,7 +396,7 @@ func testPinned(s *suite) {
 func testStage(s *suite) {
 	ctx := s.Context()
 	o := s.key("a/b")
-	st := s.stage(o, "next", fullAttrs)
+	st := s.stage(o, "next", s.full())
 	s.gone(o)
 	if ks := s.list("", ""); len(ks) > 0 {
 		s.Fatalf("a staged object is listed: %q", ks)
@@ -368,7 +406,7 @@ func testStage(s *suite) {
 	got, err := io.ReadAll(b)
 	s.ok(err, "read staged")
 	s.ok(b.Close(), "close staged")
-	if string(got) != "next" || b.Info.Size != 4 || b.Info.ETag != etag("next") || !sameAttrs(b.Info.Attrs, fullAttrs) {
+	if string(got) != "next" || b.Info.Size != 4 || b.Info.ETag != etag("next") || !sameAttrs(b.Info.Attrs, s.full()) {
 		s.Fatalf("staged bytes read back as %d bytes, %+v", len(got), b.Info)
 	}
 	s.ok(st.Abort(ctx), "abort")
@@ -411,13 +449,13 @@ func testConditions(s *suite) {
 	_, err := s.stage(with(etag("x")), "one", object.Attrs{}).Commit(ctx)
 	s.want(err, coffer.ErrConflict, "replacing what is not there")
 	s.gone(o)
-	one := s.put(o, "one", fullAttrs)
+	one := s.put(o, "one", s.full())
 	_, err = s.stage(o, "two", object.Attrs{}).Commit(ctx)
 	s.want(err, coffer.ErrConflict, "creating what is there")
 	_, err = s.stage(with(etag("x")), "two", object.Attrs{}).Commit(ctx)
 	s.want(err, coffer.ErrConflict, "replacing another version")
 	s.holds(one, "one")
-	if !sameAttrs(s.stat(one).Attrs, fullAttrs) {
+	if !sameAttrs(s.stat(one).Attrs, s.full()) {
 		s.Fatal("a failed commit changed attributes")
 	}
 
@@ -522,6 +560,9 @@ func testRaceToCreate(s *suite) {
 }
 
 func testRaceToDelete(s *suite) {
+	if s.Wrong.LateDelete {
+		s.Skip("the server is wrong here")
+	}
 	for range 8 {
 		cur := s.put(s.key("x/y/a"), "start", object.Attrs{})
 		w := s.race(racers, func(i int, store object.Store) error {
@@ -551,7 +592,7 @@ func testForeign(s *suite) {
 	fresh := func() (coffer.Object, string) {
 		n++
 		o := s.key(fmt.Sprintf("f/%d/a", n))
-		return s.put(o, "ours", fullAttrs), o.Key
+		return s.put(o, "ours", s.full()), o.Key
 	}
 	// Of the same length, so that size alone does not tell.
 	for _, body := range []string{"them", "them, longer"} {
@@ -568,7 +609,7 @@ func testForeign(s *suite) {
 		s.want(err, coffer.ErrChanged, "copy of a changed source")
 		o.ETag = ""
 		s.holds(o, body)
-		if a := s.stat(o).Attrs; len(a.Tags) > 0 || len(a.Metadata) > 0 {
+		if a := s.stat(o).Attrs; !s.Wrong.OldAttrs && (len(a.Tags) > 0 || len(a.Metadata) > 0) {
 			s.Fatalf("a foreign object inherited attributes: %+v", a)
 		}
 
@@ -598,7 +639,7 @@ func testForeign(s *suite) {
 		s.holds(o, "ours")
 		s.put(o, "next", s.stat(o).Attrs)
 		s.holds(s.key(k), "next")
-		if len(s.stat(s.key(k)).Attrs.Tags) > 0 {
+		if len(s.stat(s.key(k)).Attrs.Tags) > 0 && !s.Wrong.OldAttrs {
 			s.Fatal("tags of a replaced object came back")
 		}
 	}
@@ -629,7 +670,7 @@ func testReadWhileReplaced(s *suite) {
 }
 
 func testDelete(s *suite) {
-	o := s.put(s.key("a/b/c"), "body", fullAttrs)
+	o := s.put(s.key("a/b/c"), "body", s.full())
 	gone, err := s.Store.Delete(s.Context(), o)
 	if err != nil || gone != o {
 		s.Fatalf("delete: %v, %v", gone, err)
@@ -652,14 +693,14 @@ func testDelete(s *suite) {
 func testCopy(s *suite) {
 	ctx := s.Context()
 	body := strings.Repeat("copy me ", 100_000)
-	src := s.put(s.key("src"), body, fullAttrs)
+	src := s.put(s.key("src"), body, s.full())
 	made, err := s.Store.Copy(ctx, s.key("to/dst"), src)
 	s.ok(err, "copy")
 	if made.Key != "to/dst" || made.ETag != etag(body) {
 		s.Fatalf("copy returned %v", made)
 	}
 	s.holds(made, body)
-	if !sameAttrs(s.stat(made).Attrs, fullAttrs) {
+	if !sameAttrs(s.stat(made).Attrs, s.full()) {
 		s.Fatal("a copy lost attributes")
 	}
 	_, err = s.Store.Copy(ctx, s.key("to/dst"), src)
@@ -677,17 +718,20 @@ func testCopy(s *suite) {
 
 func testTags(s *suite) {
 	ctx := s.Context()
-	o := s.put(s.key("a"), "body", fullAttrs)
+	o := s.put(s.key("a"), "body", s.full())
 	for _, tags := range [][]coffer.Tag{
 		{{Key: "one", Value: "1"}}, {{Key: "z", Value: ""}, {Key: "a", Value: "+ - = . _ : / @ é 日本"}}, nil,
 	} {
+		if len(tags) == 0 && s.Wrong.NoEmptyTags {
+			continue
+		}
 		s.ok(s.Store.Tag(ctx, o, tags), "tag")
 		info := s.stat(o)
-		if !slices.Equal(info.Attrs.Tags, tags) {
+		if !sameTags(info.Attrs.Tags, tags) {
 			s.Fatalf("tags %v, want %v", info.Attrs.Tags, tags)
 		}
 		info.Attrs.Tags = fullAttrs.Tags
-		if info.Object != o || !sameAttrs(info.Attrs, fullAttrs) {
+		if info.Object != o || !sameAttrs(info.Attrs, s.full()) {
 			s.Fatal("tagging changed more than tags")
 		}
 	}
@@ -699,16 +743,20 @@ func testTags(s *suite) {
 	}
 	s.holds(d, "theirs")
 	s.Put(s, "dropped", []byte("theirs, again"))
-	if got := s.stat(d).Attrs.Tags; len(got) != 0 {
+	if got := s.stat(d).Attrs.Tags; len(got) != 0 && !s.Wrong.OldAttrs {
 		s.Fatal("a PUT kept tags")
 	}
 }
 
 func testTagLimits(s *suite) {
-	o := s.put(s.key("a"), "body", fullAttrs)
+	o := s.put(s.key("a"), "body", s.full())
 	full := make([]coffer.Tag, object.MaxTags)
+	value := strings.Repeat("ü", object.MaxTagValue)
+	if s.Wrong.TagBytes {
+		value = strings.Repeat("v", object.MaxTagValue)
+	}
 	for i := range full {
-		full[i] = coffer.Tag{Key: fmt.Sprintf("%d%s", i, strings.Repeat("k", object.MaxTagKey-1)), Value: strings.Repeat("ü", object.MaxTagValue)}
+		full[i] = coffer.Tag{Key: fmt.Sprintf("%d%s", i, strings.Repeat("k", object.MaxTagKey-1)), Value: value}
 	}
 	s.ok(s.Store.Tag(s.Context(), o, full), "the largest tag set")
 	for name, tags := range map[string][]coffer.Tag{
@@ -723,7 +771,7 @@ func testTagLimits(s *suite) {
 	} {
 		s.want(s.Store.Tag(s.Context(), o, tags), coffer.ErrInvalid, name)
 	}
-	if !slices.Equal(s.stat(o).Attrs.Tags, full) {
+	if !sameTags(s.stat(o).Attrs.Tags, full) {
 		s.Fatal("a refused tag set changed tags")
 	}
 }
@@ -733,7 +781,7 @@ func testRetag(s *suite) {
 	for range 2 {
 		s.ok(object.Retag(s.Context(), s.Store, o, map[string]string{"ours": "new", "also": "1"}), "retag")
 		want := []coffer.Tag{{Key: "team", Value: "x"}, {Key: "ours", Value: "new"}, {Key: "also", Value: "1"}}
-		if got := s.stat(o).Attrs.Tags; !slices.Equal(got, want) {
+		if got := s.stat(o).Attrs.Tags; !sameTags(got, want) {
 			s.Fatalf("tags %v, want %v", got, want)
 		}
 	}
@@ -776,7 +824,11 @@ func testList(s *suite) {
 
 func testListOrder(s *suite) {
 	var want []string
-	for i := range 1500 {
+	n := 1500
+	if s.Slow {
+		n = 150
+	}
+	for i := range n {
 		k := fmt.Sprintf("%s%d%s", []string{"x", "x/", "x-", "x.y/"}[i%4], i, []string{"", "/f", "-g"}[i%3])
 		s.Put(s, k, nil)
 		want = append(want, k)
@@ -812,6 +864,18 @@ func (s *suite) history(key string, want ...string) []object.Info {
 	if len(vs) != len(want) {
 		s.Fatalf("%d versions, want %d", len(vs), len(want))
 	}
+	if s.Wrong.MarkerOrder {
+		// The newest is known. What is below it may stand anywhere among the versions.
+		below := func(i object.Info) bool { return i.Marker && !i.Latest }
+		n := len(vs)
+		vs = slices.DeleteFunc(vs, below)
+		n -= len(vs)
+		for i := len(want) - 1; i > 0 && n > 0; i-- {
+			if want[i] == "marker" {
+				want, n = slices.Delete(slices.Clone(want), i, i+1), n-1
+			}
+		}
+	}
 	ids := map[string]bool{}
 	for i, v := range vs {
 		if v.VersionID == "" || ids[v.VersionID] {
@@ -844,26 +908,35 @@ func tagged(v string) object.Attrs { return object.Attrs{Tags: []coffer.Tag{{Key
 func testVersions(s *suite) {
 	s.versioned()
 	ctx := s.Context()
-	o := s.put(s.key("d/a"), "null", tagged("0"))
+	o, past := s.key("d/a"), []string(nil)
+	if !s.Wrong.NoNull {
+		o, past = s.put(o, "null", tagged("0")), []string{"null"}
+	}
+	history := func(want ...string) []object.Info {
+		s.Helper()
+		return s.history("d/a", append(want, past...)...)
+	}
 	s.SetVersioning(s, true)
 	if v, err := s.Store.Versioning(ctx, s.Bucket); err != nil || v != object.VersioningOn {
 		s.Fatalf("versioning: %q, %v", v, err)
 	}
-	if id := s.stat(s.key("d/a")).VersionID; id != "null" {
-		s.Fatalf("a version from before versioning has the id %q", id)
+	if len(past) > 0 {
+		if id := s.stat(s.key("d/a")).VersionID; id != "null" {
+			s.Fatalf("a version from before versioning has the id %q", id)
+		}
 	}
 	one := s.put(o, "one", tagged("1"))
 	two := s.put(one, "two", tagged("2"))
 	if one.VersionID == "" || two.VersionID == "" || one.VersionID == two.VersionID {
 		s.Fatal("commit returned no version of its own")
 	}
-	s.history("d/a", "two", "one", "null")
+	history("two", "one")
 	s.holds(one, "one")
 	if got := s.stat(one).Attrs.Tags; len(got) != 1 || got[0].Value != "1" {
 		s.Fatalf("a noncurrent version's tags: %v", got)
 	}
-	s.ok(s.Store.Tag(ctx, one, nil), "tag a noncurrent version")
-	if a, b := s.stat(one).Attrs.Tags, s.stat(two).Attrs.Tags; len(a) != 0 || len(b) != 1 {
+	s.ok(s.Store.Tag(ctx, one, []coffer.Tag{{Key: "v", Value: "1a"}}), "tag a noncurrent version")
+	if a, b := s.stat(one).Attrs.Tags, s.stat(two).Attrs.Tags; len(a) != 1 || a[0].Value != "1a" || len(b) != 1 || b[0].Value != "2" {
 		s.Fatalf("tags %v and %v", a, b)
 	}
 	wrong := one
@@ -880,7 +953,7 @@ func testVersions(s *suite) {
 	if ks := s.list("", ""); len(ks) > 0 {
 		s.Fatalf("a deleted object is listed: %q", ks)
 	}
-	vs := s.history("d/a", "marker", "two", "one", "null")
+	vs := history("marker", "two", "one")
 	if !vs[0].Latest {
 		s.Fatal("the marker is not the latest")
 	}
@@ -889,12 +962,15 @@ func testVersions(s *suite) {
 	s.want(s.Store.Tag(ctx, s.key("d/a"), nil), coffer.ErrNotFound, "tag of what is deleted")
 	s.holds(two, "two")
 
+	if s.Wrong.MarkerIsAll {
+		return
+	}
 	// A marker counts as nothing there.
 	three := s.put(s.key("d/a"), "three", tagged("3"))
-	s.history("d/a", "three", "marker", "two", "one", "null")
+	history("three", "marker", "two", "one")
 	back, err := s.Store.Copy(ctx, three, one)
 	s.ok(err, "copy of an old version over the current one")
-	s.history("d/a", "one", "three", "marker", "two", "one", "null")
+	history("one", "three", "marker", "two", "one")
 	if back.VersionID == one.VersionID {
 		s.Fatal("a copy kept the source's version id")
 	}
@@ -902,13 +978,13 @@ func testVersions(s *suite) {
 	if s.ForeignVersions {
 		s.Put(s, "d/a", []byte("theirs"))
 		s.Remove(s, "d/a")
-		s.history("d/a", "marker", "theirs", "one", "three", "marker", "two", "one", "null")
+		history("marker", "theirs", "one", "three", "marker", "two", "one")
 		return
 	}
 	s.Put(s, "d/a", []byte("theirs"))
-	theirs := s.history("d/a", "theirs", "three", "marker", "two", "one", "null")[0].Object
+	theirs := history("theirs", "three", "marker", "two", "one")[0].Object
 	s.put(theirs, "four", object.Attrs{})
-	if vs := s.history("d/a", "four", "theirs", "three", "marker", "two", "one", "null"); vs[1].Object != theirs {
+	if vs := history("four", "theirs", "three", "marker", "two", "one"); vs[1].Object != theirs {
 		s.Fatal("a foreign version changed its id when it became noncurrent")
 	}
 }
@@ -950,6 +1026,9 @@ func testVersionsRemoved(s *suite) {
 	s.history("d/a", "one")
 	s.holds(s.key("d/a"), "one")
 
+	if s.Wrong.MarkerIsAll {
+		return
+	}
 	// A marker below the current version goes without a trace.
 	marker, err = s.Store.Delete(ctx, s.key(one.Key))
 	s.ok(err, "delete")
@@ -969,6 +1048,9 @@ func testVersionsRemoved(s *suite) {
 
 func testSuspended(s *suite) {
 	s.versioned()
+	if s.Wrong.NoNull || s.Wrong.NoSuspended {
+		s.Skip("the server is wrong here")
+	}
 	ctx := s.Context()
 	s.SetVersioning(s, true)
 	one := s.put(s.key("a"), "one", object.Attrs{})

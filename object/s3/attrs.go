@@ -107,7 +107,7 @@ func ifMatch(etag string) *string {
 // info is what a HEAD tells about an object.
 func (s *Store) info(o coffer.Object, h *s3.HeadObjectOutput) object.Info {
 	i := object.Info{
-		Object:   coffer.Object{Bucket: o.Bucket, Key: o.Key, VersionID: aws.ToString(h.VersionId), ETag: unquote(aws.ToString(h.ETag))},
+		Object:   s.made(o, h.VersionId, h.ETag),
 		Size:     aws.ToInt64(h.ContentLength),
 		Modified: aws.ToTime(h.LastModified),
 		Latest:   o.VersionID == "",

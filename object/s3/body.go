@@ -49,6 +49,12 @@ func (s *Store) open(ctx context.Context, o coffer.Object) (*reader, object.Info
 	if err := check(o); err != nil {
 		return nil, object.Info{}, err
 	}
+	if s.foreign {
+		// Whether a version without id is called "null" depends on the bucket.
+		if _, err := s.facts(ctx, o.Bucket); err != nil {
+			return nil, object.Info{}, err
+		}
+	}
 	out, err := s.get(ctx, o, 0, blockSize)
 	if statusIs(err, http.StatusRequestedRangeNotSatisfiable) {
 		// An empty object has no range.
@@ -185,7 +191,7 @@ func (r *source) finish(ctx context.Context, out *s3.GetObjectOutput, off, end i
 func (r *source) same(out *s3.GetObjectOutput, off, end int64) error {
 	total, ok := totalOf(out, off)
 	switch {
-	case unquote(aws.ToString(out.ETag)) != r.o.ETag, aws.ToString(out.VersionId) != r.o.VersionID, total != r.size:
+	case unquote(aws.ToString(out.ETag)) != r.o.ETag, r.s.made(r.o, out.VersionId, nil).VersionID != r.o.VersionID, total != r.size:
 		return fmt.Errorf("the answer is of another version: %w", coffer.ErrChanged)
 	case !ok:
 		return fmt.Errorf("the server answers a range with other bytes than asked for: %w", coffer.ErrUnsupported)

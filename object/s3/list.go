@@ -1,14 +1,21 @@
 package s3
 
 import (
+	"bytes"
 	"context"
+	"encoding/xml"
 	"fmt"
+	"io"
 	"iter"
+	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"coffer"
 	"coffer/object"
@@ -157,7 +164,10 @@ func (s *Store) versions(ctx context.Context, o coffer.Object, locks bool) iter.
 			OptionalObjectAttributes: []types.OptionalObjectAttributes{types.OptionalObjectAttributesRestoreStatus},
 		}
 		for {
-			out, err := s.client.ListObjectVersions(ctx, in)
+			var order []string
+			out, err := s.client.ListObjectVersions(ctx, in, func(opt *s3.Options) {
+				opt.APIOptions = append(opt.APIOptions, documentOrder(&order))
+			})
 			if err := translate(err, "s3:ListBucketVersions"); err != nil {
 				fail(err)
 				return
@@ -166,6 +176,11 @@ func (s *Store) versions(ctx context.Context, o coffer.Object, locks bool) iter.
 			if err != nil {
 				fail(err)
 				return
+			}
+			if !s.foreign {
+				slices.SortStableFunc(page, func(a, b object.Info) int {
+					return slices.Index(order, a.VersionID) - slices.Index(order, b.VersionID)
+				})
 			}
 			for _, i := range page {
 				if f.versioning == object.VersioningOff && i.VersionID == "null" {
@@ -196,8 +211,8 @@ func (s *Store) versions(ctx context.Context, o coffer.Object, locks bool) iter.
 // listing goes by key, and the key itself is the first that has it as prefix.
 func page(o coffer.Object, out *s3.ListObjectVersionsOutput) (infos []object.Info, more bool, err error) {
 	more = aws.ToBool(out.IsTruncated)
-	// The SDK hands out versions and markers apart and loses their order in the document. The newest of either comes first; equal
-	// times, to the second in some servers, are told apart by what each list has as the latest.
+	// The SDK hands out versions and markers apart and loses their order in the document, in which Amazon S3 lists the newest first; see
+	// documentOrder. Other servers list markers apart themselves: there, times decide, and what is called the latest.
 	var vs, ms []object.Info
 	for _, v := range out.Versions {
 		key, err := decode(aws.ToString(v.Key), out.EncodingType)
@@ -238,6 +253,44 @@ func page(o coffer.Object, out *s3.ListObjectVersionsOutput) (infos []object.Inf
 		}
 	}
 	return infos, more, nil
+}
+
+// documentOrder has the ids of the versions and markers in a listing put into order, as they stand in the document. Times do not tell:
+// S3 gives them to the second.
+func documentOrder(order *[]string) func(*middleware.Stack) error {
+	return func(stack *middleware.Stack) error {
+		return stack.Deserialize.Insert(middleware.DeserializeMiddlewareFunc("DocumentOrder", func(ctx context.Context,
+			in middleware.DeserializeInput, next middleware.DeserializeHandler,
+		) (middleware.DeserializeOutput, middleware.Metadata, error) {
+			out, md, err := next.HandleDeserialize(ctx, in)
+			resp, ok := out.RawResponse.(*smithyhttp.Response)
+			if err != nil || !ok || resp.StatusCode != http.StatusOK {
+				return out, md, err
+			}
+			b, err := io.ReadAll(resp.Body)
+			if cerr := resp.Body.Close(); err == nil {
+				err = cerr
+			}
+			resp.Body = io.NopCloser(bytes.NewReader(b))
+			if err != nil {
+				return out, md, err
+			}
+			*order = (*order)[:0]
+			for d := xml.NewDecoder(bytes.NewReader(b)); ; {
+				t, err := d.RawToken()
+				if err != nil {
+					return out, md, nil // the end; what is no XML the SDK will say
+				}
+				if e, ok := t.(xml.StartElement); ok && e.Name.Local == "VersionId" {
+					if id, err := d.RawToken(); err == nil {
+						if text, ok := id.(xml.CharData); ok {
+							*order = append(*order, string(text))
+						}
+					}
+				}
+			}
+		}), "OperationDeserializer", middleware.After)
+	}
 }
 
 func (s *Store) addLocks(ctx context.Context, f facts, i *object.Info) error {

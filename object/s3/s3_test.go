@@ -22,6 +22,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"coffer"
+	"coffer/internal/awsfake/s3fake"
 	"coffer/internal/fault"
 	"coffer/internal/lookalike"
 	"coffer/object"
@@ -31,9 +32,18 @@ import (
 
 // config is an AWS configuration for a server of package lookalike. Its retryer does not wait.
 func config(tr http.RoundTripper) aws.Config {
+	if f, ok := tr.(*faulty); ok {
+		cfg := config(f.next)
+		cfg.HTTPClient = &http.Client{Transport: f}
+		return cfg
+	}
+	key, secret := lookalike.AccessKey, lookalike.SecretKey
+	if _, real := tr.(*http.Transport); !real {
+		key, secret = s3fake.AccessKey, s3fake.SecretKey
+	}
 	return aws.Config{
 		Region:      lookalike.Region,
-		Credentials: credentials.NewStaticCredentialsProvider(lookalike.AccessKey, lookalike.SecretKey, ""),
+		Credentials: credentials.NewStaticCredentialsProvider(key, secret, ""),
 		HTTPClient:  &http.Client{Transport: tr},
 		Retryer: func() aws.Retryer {
 			return retry.NewStandard(func(o *retry.StandardOptions) {
@@ -126,6 +136,7 @@ type bed struct {
 	second  *s3.Store
 	journal *journal
 	wire    *faulty
+	fake    *s3fake.Server // nil: another server
 }
 
 var buckets atomic.Int64
@@ -139,11 +150,27 @@ func must[T any](t testing.TB, v T, err error) T {
 }
 
 func newBed(t testing.TB, endpoint string) *bed {
-	t.Helper()
 	tr := http.DefaultTransport.(*http.Transport).Clone()
 	t.Cleanup(tr.CloseIdleConnections)
+	return newBedOn(t, endpoint, tr)
+}
+
+// newFake is a bed on a fake of Amazon S3, without sockets.
+func newFake(t testing.TB) *bed {
+	server := s3fake.New()
+	b := newBedOn(t, "", server.Transport())
+	b.fake = server
+	return b
+}
+
+func newBedOn(t testing.TB, endpoint string, tr http.RoundTripper) *bed {
+	t.Helper()
 	b := &bed{bucket: fmt.Sprintf("moontrust-%d", buckets.Add(1)), journal: &journal{}, wire: &faulty{next: tr}}
-	b.raw = sdk.NewFromConfig(config(tr), func(o *sdk.Options) { o.BaseEndpoint, o.UsePathStyle = &endpoint, true })
+	b.raw = sdk.NewFromConfig(config(tr), func(o *sdk.Options) {
+		if endpoint != "" {
+			o.BaseEndpoint, o.UsePathStyle = &endpoint, true
+		}
+	})
 	_, err := b.raw.CreateBucket(t.Context(), &sdk.CreateBucketInput{
 		Bucket: &b.bucket, CreateBucketConfiguration: &types.CreateBucketConfiguration{LocationConstraint: lookalike.Region},
 	})
@@ -171,13 +198,14 @@ func (b *bed) remove(t testing.TB) {
 		}
 		n := 0
 		del := func(key, version *string) {
-			n++
 			_, err := b.raw.DeleteObject(ctx, &sdk.DeleteObjectInput{
 				Bucket: &b.bucket, Key: key, VersionId: version, BypassGovernanceRetention: aws.Bool(true),
 			})
 			if err != nil {
 				t.Error(err)
+				return
 			}
+			n++
 		}
 		for _, v := range out.Versions {
 			del(v.Key, v.VersionId)
@@ -185,7 +213,7 @@ func (b *bed) remove(t testing.TB) {
 		for _, m := range out.DeleteMarkers {
 			del(m.Key, m.VersionId)
 		}
-		if n == 0 || t.Failed() {
+		if n == 0 {
 			break
 		}
 	}
@@ -211,6 +239,8 @@ func (b *bed) setVersioning(t testing.TB, on bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	b.store.Forget()
+	b.second.Forget()
 }
 
 func (b *bed) put(t testing.TB, key string, body []byte) {
@@ -235,6 +265,7 @@ func (b *bed) storage() objecttest.Storage {
 		ForeignVersions: true,
 		SetFault:        func(in *fault.Injector) { b.wire.in.Store(in) },
 		Requests:        true,
+		Slow:            b.fake == nil,
 	}
 }
 
@@ -266,6 +297,13 @@ func TestVersitygw(t *testing.T) {
 		b := newBed(t, endpoint)
 		st := b.storage()
 		st.Lock = b.lock
+		st.Wrong = objecttest.Wrong{
+			// It keeps objects in files, and its listings do not encode keys, so that XML loses control characters.
+			Keys: []string{
+				"tab\tand\x01control", "new\nline", "a//b", "/leading", "trailing/", "./a", "a/../b", "..", "nul\x00byte", strings.Repeat("k", 256),
+			},
+			NoClasses: true, OldAttrs: true, TagBytes: true, NoNull: true, MarkerIsAll: true, LateDelete: true,
+		}
 		return st
 	})
 }
@@ -273,11 +311,17 @@ func TestVersitygw(t *testing.T) {
 func TestMoto(t *testing.T) {
 	endpoint := lookalike.Moto(t)
 	objecttest.Test(t, func(t testing.TB) objecttest.Storage {
-		b := newBed(t, endpoint)
-		st := b.storage()
-		st.Lock = b.lock
+		st := newBed(t, endpoint).storage()
+		// Its web framework resolves such names before the server sees them.
+		st.Wrong = objecttest.Wrong{Keys: []string{"new\nline", "./a", "a/../b", ".."}, NoEmptyTags: true, NoSuspended: true, MarkerOrder: true}
 		return st
 	})
 }
 
-var _ = strings.Repeat
+// TestFake runs the suite on a server that follows what AWS documents, faults included.
+func TestFake(t *testing.T) {
+	objecttest.Test(t, func(t testing.TB) objecttest.Storage {
+		st := newFake(t).storage()
+		return st
+	})
+}

@@ -278,8 +278,18 @@ func (st *staged) send(ctx context.Context) (coffer.Object, error) {
 	return s.made(st.o, out.VersionId, out.ETag), nil
 }
 
+// made is the version of o that an answer names. Some servers leave out the id of the version "null" in a bucket that has or had
+// versioning.
 func (s *Store) made(o coffer.Object, version, etag *string) coffer.Object {
-	return coffer.Object{Bucket: o.Bucket, Key: o.Key, VersionID: aws.ToString(version), ETag: unquote(aws.ToString(etag))}
+	m := coffer.Object{Bucket: o.Bucket, Key: o.Key, VersionID: aws.ToString(version), ETag: unquote(aws.ToString(etag))}
+	if m.VersionID == "" {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if v := s.buckets[o.Bucket].versioning; v == object.VersioningOn || v == object.VersioningSuspended {
+			m.VersionID = "null"
+		}
+	}
+	return m
 }
 
 // ours says whether a version of the staged size has the staged bytes.
@@ -491,8 +501,8 @@ func copySource(o coffer.Object) *string {
 }
 
 // Copy implements [object.Store]. Up to 5 GB are copied by one call, more by the parts of an upload; annotations come along with the
-// first alone. Locks belong to a version and do not come along. Where a server knows no conditions on a copy, the bytes are read and
-// written.
+// first alone. Locks belong to a version and do not come along. On a server other than Amazon's the bytes are read and written: most
+// ignore conditions on a copy.
 func (s *Store) Copy(ctx context.Context, dst, src coffer.Object) (coffer.Object, error) {
 	made, err := s.copy(ctx, dst, src)
 	if err != nil {
@@ -526,14 +536,18 @@ func (s *Store) copy(ctx context.Context, dst, src coffer.Object) (coffer.Object
 	if from.Size > s.limits.maxPart {
 		return s.copyParts(ctx, dst, from, w)
 	}
-	made, err := s.conditional(ctx, dst, write{
-		size: from.Size,
-		send: func(ctx context.Context) (coffer.Object, error) { return s.copyOnce(ctx, dst, from, w) },
-		ours: s.sameAs(from),
-	})
-	if !statusIs(err, http.StatusNotImplemented) {
-		return made, err
+	if !s.foreign {
+		made, err := s.conditional(ctx, dst, write{
+			size: from.Size,
+			send: func(ctx context.Context) (coffer.Object, error) { return s.copyOnce(ctx, dst, from, w) },
+			ours: s.sameAs(from),
+		})
+		if !statusIs(err, http.StatusNotImplemented) {
+			return made, err
+		}
 	}
+	// A condition on the destination of a copy is young (October 2025): a bucket's policy can make S3 refuse it, and other servers
+	// copy as if it were not there. All honour it on a PUT.
 	st, err := s.stage(ctx, dst, attrs, func(w io.Writer) error {
 		r, _, err := s.open(ctx, from.Object)
 		if err != nil {
@@ -545,7 +559,7 @@ func (s *Store) copy(ctx context.Context, dst, src coffer.Object) (coffer.Object
 	if err != nil {
 		return coffer.Object{}, err
 	}
-	made, err = st.Commit(ctx)
+	made, err := st.Commit(ctx)
 	if err != nil {
 		return coffer.Object{}, errors.Join(err, st.Abort(context.WithoutCancel(ctx)))
 	}
