@@ -88,10 +88,7 @@ func AWS(t testing.TB, endpoint string, args ...string) []byte {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), filepath.Join(installed(t, pythonDir), "venv", "bin", "aws"),
 		append([]string{"--endpoint-url", endpoint, "--output", "json"}, args...)...)
-	// To this client an empty profile is a profile, which is not found.
-	cmd.Env = slices.DeleteFunc(append(os.Environ(), Env()...), func(v string) bool {
-		return strings.HasPrefix(v, "AWS_PROFILE=") || v == "AWS_SESSION_TOKEN="
-	})
+	cmd.Env = append(environ(), Env()...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -105,9 +102,16 @@ func AWS(t testing.TB, endpoint string, args ...string) []byte {
 func Env() []string {
 	return []string{
 		"AWS_ACCESS_KEY_ID=" + AccessKey, "AWS_SECRET_ACCESS_KEY=" + SecretKey, "AWS_REGION=" + Region, "AWS_DEFAULT_REGION=" + Region,
-		"AWS_SESSION_TOKEN=", "AWS_PROFILE=", "AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=" + os.DevNull,
+		"AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=" + os.DevNull,
 		"AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull,
 	}
+}
+
+// environ is the environment without a profile: to Python's clients an empty one is one that is not found.
+func environ() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool {
+		return strings.HasPrefix(v, "AWS_PROFILE=") || strings.HasPrefix(v, "AWS_SESSION_TOKEN=")
+	})
 }
 
 // command runs the program so that it ends with this process, however that ends: a shell beside it waits for the end of its
@@ -118,7 +122,7 @@ exec >/dev/null 2>&1
 (cat <&3; kill -9 $pid) &
 wait $pid; rm -rf "$WORK"`
 	cmd := exec.Command("sh", append([]string{"-c", script, "sh", name}, args...)...)
-	cmd.Dir, cmd.Env = work, append(os.Environ(), "WORK="+work)
+	cmd.Dir, cmd.Env = work, append(environ(), "WORK="+work)
 	return cmd
 }
 
