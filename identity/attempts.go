@@ -53,7 +53,7 @@ func (id *Identity) charge(ctx context.Context, k store.Key, free int) error {
 			return err
 		}
 		if now.Before(a.Until) {
-			return &Refused{Cause: TooMany, RetryAfter: a.Until.Sub(now).Truncate(time.Second) + time.Second}
+			return &RefusedError{Cause: TooMany, RetryAfter: a.Until.Sub(now).Truncate(time.Second) + time.Second}
 		}
 		a.Failures++
 		a.Last, a.Until = now, now.Add(wait(a.Failures-free))
@@ -62,7 +62,7 @@ func (id *Identity) charge(ctx context.Context, k store.Key, free int) error {
 			return err
 		}
 	}
-	return &Refused{Cause: TooMany, RetryAfter: time.Second}
+	return &RefusedError{Cause: TooMany, RetryAfter: time.Second}
 }
 
 // refund takes back one attempt that was no failure.

@@ -35,7 +35,7 @@ func (p Proof) Context(now time.Time, m Meta) access.Context {
 // Such a token is good for whoever has it; that it comes over TLS alone is for package web to see to. Sender-constrained tokens (DPoP,
 // mutual TLS) are not taken.
 //
-// Errors wrap a [*Refused], of which a few a minute are recorded with their cause and the others counted, or [coffer.ErrUnavailable].
+// Errors wrap a [*RefusedError], of which a few a minute are recorded with their cause and the others counted, or [coffer.ErrUnavailable].
 func (id *Identity) Bearer(ctx context.Context, token string, m Meta) (access.Caller, Proof, error) {
 	how := ByJWT
 	if strings.HasPrefix(token, TokenPrefix) {

@@ -209,7 +209,7 @@ func (m Mapping) apply(claims map[string]any) []string {
 	for rest, in := m.Claim, claims; !ok; {
 		first, after, more := strings.Cut(rest, ".")
 		if !more {
-			v, ok = in[rest]
+			v = in[rest]
 			break
 		}
 		inner, is := in[first].(map[string]any)

@@ -103,7 +103,7 @@ type Cause string
 
 // The causes of a refusal.
 const (
-	NoCredential     Cause = "no-credential"    // nothing came
+	NoCredential     Cause = "nothing"          // no cookie, no token
 	Unknown          Cause = "unknown"          // the name, cookie, code or token is not known
 	WrongPassphrase  Cause = "wrong-passphrase" // or no passphrase is set
 	Disabled         Cause = "disabled"         // the person is kept out
@@ -141,16 +141,16 @@ const (
 	NothingPermitted Cause = "no-actions" // no scope of the token is an action
 )
 
-// Refused says that it is not known who asks. It wraps [coffer.ErrDenied], or [coffer.ErrLimit] when there were too many attempts; its
+// RefusedError says that it is not known who asks. It wraps [coffer.ErrDenied], or [coffer.ErrLimit] when there were too many attempts; its
 // text does not tell the cause, so that it can be shown.
-type Refused struct {
+type RefusedError struct {
 	Cause Cause
 	// RetryAfter is how long to wait; 0: waiting does not help.
 	RetryAfter time.Duration
 }
 
 // Error implements error.
-func (r *Refused) Error() string {
+func (r *RefusedError) Error() string {
 	if r.RetryAfter > 0 {
 		return "too many attempts; wait before the next one"
 	}
@@ -158,18 +158,18 @@ func (r *Refused) Error() string {
 }
 
 // Unwrap returns the sentinel.
-func (r *Refused) Unwrap() error {
+func (r *RefusedError) Unwrap() error {
 	if r.RetryAfter > 0 {
 		return coffer.ErrLimit
 	}
 	return coffer.ErrDenied
 }
 
-func refuse(c Cause) error { return &Refused{Cause: c} }
+func refuse(c Cause) error { return &RefusedError{Cause: c} }
 
 // causeOf returns the cause of a refusal; "" when err is none.
 func causeOf(err error) Cause {
-	var r *Refused
+	var r *RefusedError
 	if errors.As(err, &r) {
 		return r.Cause
 	}

@@ -143,7 +143,7 @@ func (id *Identity) FinishRegistration(ctx context.Context, secret string, answe
 	ops := id.renew(c, a)
 	a.Passkeys = append(a.Passkeys, passkey{Credential: *made, Added: id.Now().UTC()})
 	ops = append(ops, put(id.passkeyKey(made.ID), a.ID, store.Absent, time.Time{}), a.save())
-	how := start{how: ByPasskey, mfa: true, signedIn: id.Now(), name: a.Name, detail: []string{"set", string(ByPasskey)}}
+	how := start{how: ByPasskey, mfa: true, signedIn: id.Now(), name: a.Name, set: ByPasskey}
 	cookie, s, err := id.begin(ctx, a, how, m, ops...)
 	return cookie, s, once(err)
 }

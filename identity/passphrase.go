@@ -31,8 +31,9 @@ const (
 	// iterations is OWASP's figure for PBKDF2 with SHA-256 (Password Storage Cheat Sheet, 2023). A passphrase that was set with
 	// fewer is hashed anew when it is next given.
 	iterations = 600_000
-	// MinPassphrase and MaxPassphrase bound a passphrase, in characters. NIST SP 800-63B wants at least 64 to be possible.
+	// MinPassphrase is the least number of characters of a passphrase.
 	MinPassphrase = 12
+	// MaxPassphrase is the greatest. NIST SP 800-63B wants at least 64 to be possible.
 	MaxPassphrase = 256
 )
 

@@ -84,7 +84,7 @@ func (id *Identity) absolute() time.Duration {
 }
 
 // Session returns the session that a cookie opens, and notes that it was used. Everything is looked at anew each time: whoever was
-// disabled, signed out everywhere or lost a role a moment ago is not what they were. Errors wrap a [*Refused], or
+// disabled, signed out everywhere or lost a role a moment ago is not what they were. Errors wrap a [*RefusedError], or
 // [coffer.ErrUnavailable] and others when the store does not answer.
 func (id *Identity) Session(ctx context.Context, cookie string, m Meta) (Session, error) {
 	s, a, err := id.open(ctx, cookie)
@@ -180,7 +180,7 @@ type start struct {
 	name     string
 	sid      string
 	stepUp   *session // the session that it strengthens; nil: a new one
-	detail   []string // more for the entry
+	set      How      // the credential that was chosen with it; empty: none
 }
 
 // begin opens a session, with a cookie of its own whatever came before, in one Apply with its entry and ops. It ends the session of the
@@ -244,8 +244,8 @@ func (id *Identity) begin(ctx context.Context, a *account, how start, m Meta, op
 	if how.stepUp != nil {
 		e.Detail["step-up"] = how.stepUp.ID
 	}
-	for i := 0; i < len(how.detail); i += 2 {
-		e.Detail[how.detail[i]] = how.detail[i+1]
+	if how.set != "" {
+		e.Detail["set"] = string(how.set)
 	}
 	if _, err := id.Guard.Log.Apply(ctx, e, ops...); err != nil {
 		return "", Session{}, fmt.Errorf("opening a session: %w", err)

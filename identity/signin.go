@@ -97,7 +97,7 @@ func once(err error) error {
 
 // SignIn signs a local user in with a passphrase and returns the cookie of the new session. Name and passphrase that do not belong
 // together, a user who is not known, and one who is kept out get the same answer after the same work. Attempts are limited by name
-// and by address; see [Refused.RetryAfter].
+// and by address; see [RefusedError.RetryAfter].
 func (id *Identity) SignIn(ctx context.Context, name, text string, m Meta) (string, Session, error) {
 	return id.signIn(ctx, name, text, nil, m)
 }
@@ -279,7 +279,7 @@ func (id *Identity) SetPassphrase(ctx context.Context, secret, text string, m Me
 	if a.Pass, err = id.newPassphrase(ctx, text); err != nil {
 		return "", Session{}, err
 	}
-	how := start{how: ByPassphrase, signedIn: id.Now(), name: a.Name, detail: []string{"set", string(ByPassphrase)}}
+	how := start{how: ByPassphrase, signedIn: id.Now(), name: a.Name, set: ByPassphrase}
 	cookie, s, err := id.begin(ctx, a, how, m, append(ops, a.save())...)
 	return cookie, s, once(err)
 }

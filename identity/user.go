@@ -182,9 +182,9 @@ func (a *account) user() User {
 func about(p *audit.Permit, person, what string, more ...string) audit.Entry {
 	e := p.Entry(audit.Done)
 	e.Detail = map[string]string{"person": person, "what": what}
-	for i := 0; i < len(more); i += 2 {
-		if v := more[i+1]; v != "" && len(v) <= 256 {
-			e.Detail[more[i]] = v
+	for pair := range slices.Chunk(more, 2) {
+		if pair[1] != "" && len(pair[1]) <= 256 {
+			e.Detail[pair[0]] = pair[1]
 		}
 	}
 	return e
