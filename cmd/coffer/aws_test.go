@@ -32,7 +32,7 @@ func (b *bank) coffer(exit int, stdin string, args ...string) []string {
 	b.Helper()
 	var stdout, stderr bytes.Buffer
 	if got := run(append(args, "--home", b.home, "--json"), strings.NewReader(stdin), &stdout, &stderr); got != exit {
-		b.Fatalf("coffer %s: exit %d, want %d: %s%s", strings.Join(args, " "), got, exit, stdout.String(), stderr.String())
+		b.Fatalf("coffer %q: exit %d, want %d: %.2000s%.2000s", args[:2], got, exit, stderr.String(), stdout.String())
 	}
 	if out := strings.TrimSuffix(stdout.String(), "\n"); out != "" {
 		return strings.Split(out, "\n")
@@ -214,16 +214,23 @@ func testCloud(t *testing.T, s *demo.Scenario, folder, cloud *bank) {
 			}
 		}
 	}
-	both([]string{"received"}, same("finding", "list"))
+	both([]string{"received", "updated"}, same("finding", "list"))
+	var fixable []string // what fails its checksum is sealed, and not fixed unless somebody asks for it
 	for _, id := range sealed {
-		both([]string{"received", "tagged", "tagReason"}, same("finding", "show", id))
+		for _, f := range both([]string{"received", "updated", "tagged", "tagReason"}, same("finding", "show", id)) {
+			for _, o := range f["occurrences"].([]any) {
+				if outcome := o.(map[string]any)["outcome"]; outcome == "exact" && !slices.Contains(fixable, id) {
+					fixable = append(fixable, id)
+				}
+			}
+		}
 		both(nil, same("value", "reveal", id, "--reason", "investigation", "--note", "the same in folder and cloud"))
 	}
 
 	// Every object is redacted, looked at by somebody who does not use Coffer, and put back.
 	fixed := func(action string) (plans [2][]map[string]any) {
 		for i, b := range banks {
-			plans[i] = b.objects(append([]string{"remedy", "plan", "--action", action}, sealed...)...)
+			plans[i] = b.objects(append([]string{"remedy", "plan", "--action", action}, fixable...)...)
 			for _, p := range plans[i] {
 				got := b.objects("remedy", "apply", p["plan"].(string))
 				if len(got) != 1 || got[0]["status"] != "applied" || got[0]["verified"] != true {
