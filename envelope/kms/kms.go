@@ -463,23 +463,23 @@ func (k *Keys) List(ctx context.Context, named ...string) ([]envelope.WrappingKe
 	return out, nil
 }
 
-// errSDK is what a call to KMS ended with. Its text has the error code and the request id; the SDK's own, which names principals
+// callError is what a call to KMS ended with. Its text has the error code and the request id; the SDK's own, which names principals
 // and keys, is only behind Unwrap.
-type errSDK struct {
+type callError struct {
 	text  string
 	is    error // sentinel or the context's error
 	cause error
 }
 
-func (e *errSDK) Error() string   { return e.text + ": " + e.is.Error() }
-func (e *errSDK) Unwrap() []error { return []error{e.is, e.cause} }
+func (e *callError) Error() string   { return e.text + ": " + e.is.Error() }
+func (e *callError) Unwrap() []error { return []error{e.is, e.cause} }
 
 // transient are the codes that pass by themselves, beside those of throttling.
 var transient = map[string]struct{}{"KMSInternalException": {}, "DependencyTimeoutException": {}, "KeyUnavailableException": {}}
 
 // mapError turns the SDK's error into one of this package.
 func mapError(ctx context.Context, op, what string, err error) error {
-	e := &errSDK{text: "kms " + op, is: coffer.ErrUnavailable, cause: err}
+	e := &callError{text: "kms " + op, is: coffer.ErrUnavailable, cause: err}
 	if what != "" {
 		e.text += ", " + what
 	}
