@@ -22,6 +22,7 @@ import (
 	"coffer/audit"
 	"coffer/envelope"
 	"coffer/format/detect"
+	"coffer/identity"
 	"coffer/internal/awsmeter"
 	"coffer/internal/durable"
 	"coffer/job"
@@ -75,6 +76,7 @@ type App struct {
 	Pipeline  *pipeline.Pipeline
 	Remedy    *remedy.Remedy
 	Jobs      *job.Jobs
+	Identity  *identity.Identity
 	Now       func() time.Time
 
 	specs       specs
@@ -194,7 +196,10 @@ func (a *App) assemble(ctx context.Context, ad Adapters, logger *slog.Logger) er
 	if err := a.openLog(ctx, ad, logger); err != nil {
 		return err
 	}
-	return a.build()
+	if err := a.build(); err != nil {
+		return err
+	}
+	return a.openIdentity()
 }
 
 // makeHome makes a new home, or checks that an old one is of a format that this program knows.

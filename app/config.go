@@ -18,6 +18,7 @@ import (
 	"coffer"
 	"coffer/access"
 	"coffer/format/detect"
+	"coffer/identity"
 	"coffer/remedy"
 
 	"go.yaml.in/yaml/v3"
@@ -44,6 +45,8 @@ type Config struct {
 	Anchors []string `yaml:"anchors,omitempty"`
 	// Passphrase is a file whose first line wraps a new keyring. Relative to the home.
 	Passphrase string `yaml:"passphraseFile,omitempty"`
+	// Identity says who may come to a server, and from where.
+	Identity identity.Config `yaml:"identity,omitempty"`
 }
 
 // Identifier is a custom data identifier: given here, or as a file with the JSON of Macie's GetCustomDataIdentifier.
@@ -99,6 +102,9 @@ func (c *Config) Check(home string) error {
 		if !regexp.MustCompile(`^[a-z0-9-]{1,40}$`).MatchString(r) {
 			return fmt.Errorf("configuration: reasons: a code is lower-case letters, digits and hyphens: %w", coffer.ErrInvalid)
 		}
+	}
+	if err := c.Identity.Check(); err != nil {
+		return fmt.Errorf("configuration: %w", err)
 	}
 	for name, spec := range map[string]string{"objects": c.Objects, "originals": c.Originals, "keys": c.Keys, "store": c.Store} {
 		if _, err := ParseSpec(name, spec); err != nil {

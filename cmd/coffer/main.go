@@ -63,6 +63,8 @@ type cli struct {
 	Backup     backupCmd     `cmd:"" help:"Write a consistent copy of the home, without objects and by default without keys."`
 	Restore    restoreCmd    `cmd:"" help:"Make a new home from a backup."`
 	Policy     policyCmd     `cmd:"" help:"Check, test and explain the policies."`
+	User       userCmd       `cmd:"" help:"Say who can sign in to the server."`
+	Token      tokenCmd      `cmd:"" help:"Make, list and revoke access tokens for scripts."`
 	Config     configCmd     `cmd:"" help:"Show and check the configuration."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
 	Completion completionCmd `cmd:"" help:"Print a completion script for bash, zsh or fish."`
