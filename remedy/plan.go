@@ -140,6 +140,8 @@ type Plan struct {
 	Possible      []Possible              `json:"possible,omitempty"`
 	Authenticates int                     `json:"authentication,omitempty"` // card authentication values among the changes
 	Residual      []string                `json:"residual,omitempty"`       // copies that the fix does not touch
+	// Replicas are those of Residual that another bucket holds: they count as residual after the fix, whatever becomes of the rule.
+	Replicas []string `json:"replicas,omitempty"`
 	// Unfixed is what the fix cannot remove from the current version; it counts as residual after the fix.
 	Unfixed []string `json:"unfixed,omitempty"`
 	// Unexamined is what nothing can be said about, files of unreadable kinds in an archive; it counts as residual, too.
@@ -191,6 +193,8 @@ const DefaultGrace = 7 * 24 * time.Hour
 
 // Options of a plan.
 type Options struct {
+	// Attempt names the plan, so that repeating the attempt that makes it (see [job.Once.Attempt]) finds it; empty: any name.
+	Attempt      string
 	Action       Action
 	Include      Include
 	OnlyReported bool
@@ -349,7 +353,7 @@ func (m *Remedy) Groups(ctx context.Context, ids ...string) ([]Group, error) {
 // more, what Macie saw gives coffer.ErrChanged; findings without a value to fix give coffer.ErrInvalid.
 func (m *Remedy) Plan(ctx context.Context, ask access.Ask, g Group, opt Options) (*Plan, error) {
 	p := &Plan{
-		ID: newID(), Action: opt.Action, Include: opt.Include, Only: opt.OnlyReported, ObjectID: g.ObjectID,
+		ID: opt.id(), Action: opt.Action, Include: opt.Include, Only: opt.OnlyReported, ObjectID: g.ObjectID,
 		State: Planned, By: ask.Caller.ID, Created: m.Now().UTC(), Leaves: map[string]int{},
 	}
 	for _, r := range g.Records {
@@ -358,6 +362,11 @@ func (m *Remedy) Plan(ctx context.Context, ask access.Ask, g Group, opt Options)
 	permit, err := m.Guard.Check(ctx, ask.Caller, access.RemedyPlan, resourceOf(p.ID, g.Records), ask.Context)
 	if err != nil {
 		return nil, err
+	}
+	if opt.Attempt != "" {
+		if made, err := m.Get(ctx, p.ID); !errors.Is(err, coffer.ErrNotFound) {
+			return made, err
+		}
 	}
 	if !slices.Contains(Actions, opt.Action) {
 		return nil, fmt.Errorf("action is one of redact, mask, tokenise, quarantine, delete: %w", coffer.ErrInvalid)
@@ -375,7 +384,11 @@ func (m *Remedy) Plan(ctx context.Context, ask access.Ask, g Group, opt Options)
 	} else if near != "" {
 		p.Warnings = append(p.Warnings, "the object lies in a lake table ("+near+"): its manifest records sizes and statistics of the files, so change it with the table's own tools, or rebuild the table afterwards")
 	}
-	if p.Residual, err = m.residual(ctx, info.Object, "", info.VersionID); err != nil {
+	if opt.Action.Rewrites() && object.ArchivedAtOnce(info.Attrs.StorageClass) {
+		return nil, fmt.Errorf("storage class %s archives what a fix writes at once, so it could not be read back and verified; copy the object to "+
+			"a class that can be read, and let that be scanned: %w", info.Attrs.StorageClass, coffer.ErrUnsupported)
+	}
+	if p.Residual, p.Replicas, err = m.residual(ctx, info.Object, "", info.VersionID); err != nil {
 		return nil, err
 	}
 	if opt.Action.Rewrites() {
@@ -389,7 +402,11 @@ func (m *Remedy) Plan(ctx context.Context, ask access.Ask, g Group, opt Options)
 	return p, m.record(ctx, permit, p, "plan", audit.Done)
 }
 
-func newID() string {
+// id returns the id of the plan.
+func (o *Options) id() string {
+	if o.Attempt != "" {
+		return "plan-" + o.Attempt
+	}
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails
 	return "plan-" + hex.EncodeToString(b[:])
@@ -543,18 +560,18 @@ func (m *Remedy) nearLake(ctx context.Context, o coffer.Object) (string, error) 
 }
 
 // residual names the copies of the object besides its current version that may hold the values: all other versions, and what
-// the storage knows outside the version chain. clean is a version id that is known to be clean.
-func (m *Remedy) residual(ctx context.Context, o coffer.Object, clean, pinned string) ([]string, error) {
-	var out []string
+// the storage knows outside the version chain, the replicas among them once more by themselves. clean is a version id that is known to
+// be clean.
+func (m *Remedy) residual(ctx context.Context, o coffer.Object, clean, pinned string) (out, replicas []string, err error) {
 	if planted.On(planted.OverclaimClean) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	for info, err := range m.Objects.Versions(ctx, coffer.Object{Bucket: o.Bucket, Key: o.Key}) {
 		if errors.Is(err, coffer.ErrNotFound) {
 			break
 		}
 		if err != nil {
-			return nil, fmt.Errorf("list versions: %w", err)
+			return nil, nil, fmt.Errorf("list versions: %w", err)
 		}
 		if info.Latest || info.Marker || clean != "" && info.VersionID == clean {
 			continue
@@ -576,17 +593,26 @@ func (m *Remedy) residual(ctx context.Context, o coffer.Object, clean, pinned st
 	case coffer.Permanent(err):
 		out = append(out, "other copies: unknown ("+err.Error()+")")
 	default:
-		return nil, fmt.Errorf("list copies: %w", err)
+		return nil, nil, fmt.Errorf("list copies: %w", err)
 	}
 	for _, c := range copies {
 		out = append(out, c.What+" "+c.Name)
+		if c.What == object.Replica {
+			replicas = append(replicas, c.What+" "+c.Name)
+		}
 	}
-	return out, nil
+	return out, replicas, nil
 }
 
 // remaining is residual after a fix, together with what the fix could not remove.
 func (m *Remedy) remaining(ctx context.Context, p *Plan, clean string) ([]string, error) {
-	out, err := m.residual(ctx, p.Object, clean, p.Object.VersionID)
+	out, _, err := m.residual(ctx, p.Object, clean, p.Object.VersionID)
+	for _, r := range p.Replicas {
+		// Whoever takes the rule away leaves the replica, and nothing tells of it any more.
+		if !slices.Contains(out, r) {
+			out = append(out, r+", known since the plan")
+		}
+	}
 	if p.Result != nil && !p.Result.Deleted {
 		out = append(append(out, p.Unfixed...), p.Unexamined...)
 	}

@@ -96,12 +96,12 @@ func (s *Store) replicas(ctx context.Context, o coffer.Object, h *s3.HeadObjectO
 				continue
 			}
 			named = true
-			copies = append(copies, object.Copy{What: "replica", Name: destination(r)})
+			copies = append(copies, object.Copy{What: object.Replica, Name: destination(r)})
 		}
 	}
 	if !named && h.ReplicationStatus != "" && h.ReplicationStatus != types.ReplicationStatusReplica {
 		copies = append(copies, object.Copy{
-			What: "replica", Name: "made by a rule that is no longer there (status " + string(h.ReplicationStatus) + ")",
+			What: object.Replica, Name: "made by a rule that is no longer there (status " + string(h.ReplicationStatus) + ")",
 		})
 	}
 	return copies, nil
