@@ -340,6 +340,7 @@ func (s *Store) acl(ctx context.Context, o coffer.Object, sys map[string]string)
 	}
 	if others {
 		for k, who := range grants {
+			slices.Sort(who)
 			sys[k] = strings.Join(who, ", ")
 		}
 	}

@@ -109,7 +109,7 @@ func translate(err error, permission string) error {
 	case "BadDigest", "XAmzContentChecksumMismatch", "InvalidDigest", "RequestTimeout", "IncompleteBody":
 		// What was sent did not arrive. It may the next time.
 		return f
-	case "ExpiredToken", "RequestTimeTooSkewed", "AuthorizationHeaderMalformed", "InvalidToken", "TokenRefreshRequired":
+	case "OperationAborted", "ExpiredToken", "RequestTimeTooSkewed", "AuthorizationHeaderMalformed", "InvalidToken", "TokenRefreshRequired":
 		f.is = coffer.ErrUnavailable
 		return f
 	}

@@ -177,7 +177,9 @@ func newBedOn(t testing.TB, endpoint string, tr http.RoundTripper) *bed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { b.remove(t) })
+	if endpoint != "" {
+		t.Cleanup(func() { b.remove(t) })
+	}
 	b.store = must2(s3.Open(s3.Config{AWS: config(b.wire), Endpoint: endpoint, Journal: b.journal}))(t)
 	b.second = must2(s3.Open(s3.Config{AWS: config(tr), Endpoint: endpoint, Journal: b.journal}))(t)
 	return b
