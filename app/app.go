@@ -22,6 +22,7 @@ import (
 	"coffer/audit"
 	"coffer/envelope"
 	"coffer/format/detect"
+	"coffer/grant"
 	"coffer/identity"
 	"coffer/internal/awsmeter"
 	"coffer/internal/durable"
@@ -68,7 +69,8 @@ type App struct {
 	Keys      envelope.Keys
 	Log       *audit.Log
 	Guard     *audit.Guard
-	Policy    *access.Policy
+	Grants    *grant.Grants
+	Policy    *access.Policy // in force at the start; Guard.Current says which are now
 	Detectors *detect.Set
 	Records   triage.Records
 	Desk      *triage.Desk
@@ -299,9 +301,11 @@ func (a *App) openLog(ctx context.Context, ad Adapters, logger *slog.Logger) (er
 	if dir := a.Config.PolicyDir(a.Home); dir != "" {
 		policies = os.DirFS(dir)
 	}
-	if a.Policy, err = access.Load(policies); err != nil {
+	folder, err := access.Follow(policies)
+	if err != nil {
 		return err
 	}
+	a.Policy = folder.Policy()
 	var anchors []string
 	for _, f := range a.Config.Anchors {
 		anchors = append(anchors, under(a.Home, strings.TrimPrefix(f, "anchor:")))
@@ -313,7 +317,7 @@ func (a *App) openLog(ctx context.Context, ad Adapters, logger *slog.Logger) (er
 		return err
 	}
 	a.closers = append(a.closers, a.Log.Close)
-	a.Guard = &audit.Guard{Log: a.Log, Policy: a.Policy, Reasons: a.Config.reasons()}
+	a.Guard = &audit.Guard{Log: a.Log, Policy: a.Policy, Folder: folder, Reasons: a.Config.reasons()}
 	return nil
 }
 
@@ -382,7 +386,10 @@ func (a *App) build() error {
 	}
 	a.Records = triage.Records{DB: a.DB}
 	a.Desk = &triage.Desk{Records: a.Records, Guard: a.Guard, Now: a.Now, MAC: a.MAC, Scrub: a.Scrub, Objects: a.Objects, Allow: a.allow}
-	a.Vault = &vault.Vault{DB: a.DB, Headers: a.Headers, Keys: a.Keys, Guard: a.Guard, Records: a.Records, MAC: a.MAC, Now: a.Now}
+	a.Grants = &grant.Grants{DB: a.DB, Records: a.Records, Guard: a.Guard, Scrub: a.Scrub, Now: a.Now, Rules: a.Config.Access.rules()}
+	a.Vault = &vault.Vault{
+		DB: a.DB, Headers: a.Headers, Keys: a.Keys, Guard: a.Guard, Grants: a.Grants, Records: a.Records, MAC: a.MAC, Now: a.Now,
+	}
 	a.Pipeline = &pipeline.Pipeline{
 		Objects: a.Objects, DB: a.DB, Records: a.Records, Vault: a.Vault, Guard: a.Guard, Detectors: a.Detectors,
 		Allow: a.allow, MAC: a.MAC, Now: a.Now,

@@ -18,6 +18,7 @@ import (
 	"coffer"
 	"coffer/access"
 	"coffer/format/detect"
+	"coffer/grant"
 	"coffer/identity"
 	"coffer/remedy"
 
@@ -41,12 +42,34 @@ type Config struct {
 	Grace string `yaml:"grace,omitempty"`
 	// Policies is a folder of Cedar policies that replaces the default set. Relative to the home.
 	Policies string `yaml:"policies,omitempty"`
+	// Access says what requests for access take and how much each caller may see.
+	Access Access `yaml:"access,omitempty"`
 	// Anchors are files to which every checkpoint of the log is appended.
 	Anchors []string `yaml:"anchors,omitempty"`
 	// Passphrase is a file whose first line wraps a new keyring. Relative to the home.
 	Passphrase string `yaml:"passphraseFile,omitempty"`
 	// Identity says who may come to a server, and from where.
 	Identity identity.Config `yaml:"identity,omitempty"`
+}
+
+// Access is the configuration of requests for access, broken glass and budgets. Durations are written as 90m or 8h; what is left out
+// has its default.
+type Access struct {
+	Approvers     int           `yaml:"approvers,omitempty"`     // that a request takes; 1
+	Duration      time.Duration `yaml:"duration,omitempty"`      // of an approval; 1h
+	MaxDuration   time.Duration `yaml:"maxDuration,omitempty"`   // that a request may ask for; 8h, which is the most
+	Pending       time.Duration `yaml:"pending,omitempty"`       // how long a request can be answered; 72h
+	BreakGlass    time.Duration `yaml:"breakGlass,omitempty"`    // how long broken glass can be used; 15m
+	MaxBreakGlass time.Duration `yaml:"maxBreakGlass,omitempty"` // 30m, which is the most
+	BreakValues   int           `yaml:"breakValues,omitempty"`   // values that can be seen through it; 25
+	Budgets       grant.Budgets `yaml:"budgets,omitempty"`
+}
+
+func (a Access) rules() grant.Rules {
+	return grant.Rules{
+		Approvers: a.Approvers, Duration: a.Duration, MaxDuration: a.MaxDuration, Pending: a.Pending, Glass: a.BreakGlass,
+		MaxGlass: a.MaxBreakGlass, GlassValues: a.BreakValues, Budgets: a.Budgets,
+	}
 }
 
 // Identifier is a custom data identifier: given here, or as a file with the JSON of Macie's GetCustomDataIdentifier.
@@ -97,6 +120,9 @@ func (c *Config) Check(home string) error {
 	}
 	if _, err := c.custom(home); err != nil {
 		return err
+	}
+	if err := c.Access.rules().Check(); err != nil {
+		return fmt.Errorf("configuration: access: %w", err)
 	}
 	for _, r := range c.Reasons {
 		if !regexp.MustCompile(`^[a-z0-9-]{1,40}$`).MatchString(r) {

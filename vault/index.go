@@ -14,6 +14,7 @@ import (
 	"coffer"
 	"coffer/access"
 	"coffer/audit"
+	"coffer/grant"
 	"coffer/store"
 	"coffer/triage"
 )
@@ -251,32 +252,17 @@ type Hit struct {
 // the index are opened and compared here, so that only true hits are returned, and nothing but masked forms leaves. A type
 // whose index is off gives coffer.ErrInvalid.
 func (v *Vault) Search(ctx context.Context, ask access.Ask, t coffer.DataType, value coffer.Plaintext) ([]Hit, error) {
-	permit, err := v.check(ctx, ask, access.ValueSearch, access.Resource{Kind: access.System})
-	if err != nil {
-		return nil, err
-	}
-	on, err := v.Indexed(ctx)
-	if err != nil {
-		return nil, err
-	}
-	types := on
-	if t != "" {
-		if !slices.Contains(on, t) {
-			return nil, fmt.Errorf("type %s has no index; turn it on with `coffer value index %s`: %w", t, t, coffer.ErrInvalid)
-		}
-		types = []coffer.DataType{t}
-	}
-	if len(types) == 0 {
-		return nil, fmt.Errorf("no type has an index; turn one on with `coffer value index TYPE`: %w", coffer.ErrInvalid)
-	}
+	var types []coffer.DataType
 	norm := Normalise(value.Expose())
 	defer clear(norm)
-	if len(norm) == 0 {
-		return nil, fmt.Errorf("empty value: %w", coffer.ErrInvalid)
-	}
-	intent := permit.Entry(audit.Intent)
-	intent.Detail = map[string]string{"types": join(types)}
-	ref, err := v.Guard.Log.Append(ctx, intent)
+	act := grant.Act{Action: access.ValueSearch, Resource: access.Resource{Kind: access.System}, Values: 1}
+	permit, ref, err := v.intend(ctx, ask, act, func(e *audit.Entry) (err error) {
+		if types, err = v.searchable(ctx, t); err == nil && len(norm) == 0 {
+			err = fmt.Errorf("empty value: %w", coffer.ErrInvalid)
+		}
+		e.Detail = map[string]string{"types": join(types)}
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -289,6 +275,22 @@ func (v *Vault) Search(ctx context.Context, ask access.Ask, t coffer.DataType, v
 		return nil, err
 	}
 	return hits, nil
+}
+
+// searchable returns the types to search in: t, or with t empty all whose index is on.
+func (v *Vault) searchable(ctx context.Context, t coffer.DataType) ([]coffer.DataType, error) {
+	on, err := v.Indexed(ctx)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(on) == 0 && t == "":
+		return nil, fmt.Errorf("no type has an index; turn one on with `coffer value index TYPE`: %w", coffer.ErrInvalid)
+	case t == "":
+		return on, nil
+	case !slices.Contains(on, t):
+		return nil, fmt.Errorf("type %s has no index; turn it on with `coffer value index %s`: %w", t, t, coffer.ErrInvalid)
+	}
+	return []coffer.DataType{t}, nil
 }
 
 func (v *Vault) search(ctx context.Context, types []coffer.DataType, value coffer.Plaintext, norm []byte) (hits []Hit, candidates int, err error) {

@@ -12,6 +12,7 @@ import (
 	"coffer/access"
 	"coffer/audit"
 	"coffer/envelope"
+	"coffer/grant"
 	"coffer/internal/planted"
 	"coffer/store"
 	"coffer/triage"
@@ -19,7 +20,7 @@ import (
 
 // Reveal opens the sealed values of a finding, in ascending order: those with the numbers ns, or all when there are none. The entry
 // that says so is durable before the first value is opened; when it cannot be written nothing is opened and the error wraps
-// coffer.ErrUnavailable. A second entry reports the result before the values are returned.
+// coffer.ErrUnavailable. With it the grant is used up on which the caller acts, or their budget is charged: see [grant.Grants.Intend]. A second entry reports the result before the values are returned.
 //
 // A number that the finding does not have, or whose value is not sealed, gives coffer.ErrNotFound. The caller wipes the values.
 func (v *Vault) Reveal(ctx context.Context, ask access.Ask, finding string, ns ...int) ([]Revealed, error) {
@@ -36,24 +37,21 @@ func (v *Vault) Reveal(ctx context.Context, ask access.Ask, finding string, ns .
 	if err != nil {
 		return nil, err
 	}
-	picked, err := pick(lines, ns)
-	permit, denied := v.check(ctx, ask.Values(len(picked)), access.ValueReveal, rec.Resource())
-	if denied != nil {
-		return nil, denied
+	picked, missing := pick(lines, ns)
+	numbers := ns
+	if missing == nil {
+		numbers = make([]int, len(picked))
+		for i, l := range picked {
+			numbers[i] = l.N
+		}
 	}
+	act := grant.Act{Action: access.ValueReveal, Resource: rec.Resource(), Numbers: numbers, Generation: rec.Generation, Values: len(numbers)}
+	permit, ref, err := v.intend(ctx, ask, act, func(e *audit.Entry) error {
+		e.Occurrences, e.Object = numbers, rec.ObjectID
+		return missing
+	})
 	if err != nil {
 		return nil, err
-	}
-	intent := permit.Entry(audit.Intent)
-	for _, l := range picked {
-		intent.Occurrences = append(intent.Occurrences, l.N)
-	}
-	intent.Object = rec.ObjectID
-	var ref audit.Ref
-	if !planted.On(planted.RevealUnrecorded) {
-		if ref, err = v.Guard.Log.Append(ctx, intent); err != nil {
-			return nil, err
-		}
 	}
 	out, requests, err := v.openLines(ctx, rec, picked)
 	detail := map[string]string{"values": strconv.Itoa(len(out))}
@@ -84,8 +82,18 @@ func (v *Vault) report(ctx context.Context, permit *audit.Permit, ref audit.Ref,
 	return err
 }
 
+// intend asks for the act and records the intent, with whatever grant and budget it uses up.
+func (v *Vault) intend(ctx context.Context, ask access.Ask, act grant.Act, prepare func(*audit.Entry) error) (*audit.Permit, audit.Ref, error) {
+	if planted.On(planted.RevealUnrecorded) {
+		permit, err := v.check(ctx, ask.Values(act.Values), act.Action, act.Resource)
+		return permit, audit.Ref{}, errors.Join(err, prepare(new(audit.Entry)))
+	}
+	return v.Grants.Intend(ctx, ask, act, prepare)
+}
+
+// check asks by the caller's own right: what they say of approvals is not believed.
 func (v *Vault) check(ctx context.Context, ask access.Ask, action access.Action, r access.Resource) (*audit.Permit, error) {
-	return v.Guard.Check(ctx, ask.Caller, action, r, ask.Context)
+	return v.Guard.Check(ctx, ask.Caller, action, r, ask.Context.Claimed())
 }
 
 // hide answers for a finding that does not exist the way it would for one that the caller may not know of.

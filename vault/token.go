@@ -12,6 +12,7 @@ import (
 	"coffer/access"
 	"coffer/audit"
 	"coffer/envelope"
+	"coffer/grant"
 	"coffer/store"
 )
 
@@ -106,14 +107,11 @@ func (v *Vault) Detokenise(ctx context.Context, ask access.Ask, token string) (R
 	} else if !errors.Is(err, coffer.ErrNotFound) {
 		return none, err
 	}
-	permit, err := v.check(ctx, ask.Values(1), access.ValueReveal, res)
-	if err != nil {
-		return none, err
-	}
-	intent := permit.Entry(audit.Intent)
-	intent.Occurrences = []int{rec.N}
-	intent.Detail = map[string]string{"by": "token"}
-	ref, err := v.Guard.Log.Append(ctx, intent)
+	act := grant.Act{Action: access.ValueReveal, Resource: res, Numbers: []int{rec.N}, Generation: rec.Set.Generation, Values: 1}
+	permit, ref, err := v.intend(ctx, ask, act, func(e *audit.Entry) error {
+		e.Occurrences, e.Detail = []int{rec.N}, map[string]string{"by": "token"}
+		return nil
+	})
 	if err != nil {
 		return none, err
 	}

@@ -27,6 +27,7 @@ import (
 	"coffer"
 	"coffer/audit"
 	"coffer/envelope"
+	"coffer/grant"
 	"coffer/internal/planted"
 	"coffer/store"
 	"coffer/triage"
@@ -44,6 +45,7 @@ type Vault struct {
 	Headers store.DB // key table
 	Keys    envelope.Keys
 	Guard   *audit.Guard
+	Grants  *grant.Grants
 	Records triage.Records
 	// MAC is the installation's keyed hash for a purpose; fingerprints and tokens come from it.
 	MAC func(label string, data []byte) []byte
