@@ -182,7 +182,7 @@ func (db *DB) attempt(ctx context.Context, op string, send func(ctx context.Cont
 
 // delay returns how long to wait after the n-th attempt: a random time, so that writers that met do not meet again.
 func delay(n int) time.Duration {
-	return rand.N(min(firstDelay<<(n-1), lastDelay)) + time.Millisecond
+	return rand.N(min(firstDelay<<(n-1), lastDelay)) + time.Millisecond //nolint:gosec // spreads retries; nothing depends on it being unpredictable
 }
 
 func wait(ctx context.Context, d time.Duration) error {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -167,8 +168,26 @@ func TestMain(m *testing.M) {
 // foreign puts an item that has the key alone.
 func foreign(t *testing.T, c dynamo.Config, part, sort string) {
 	t.Helper()
-	client := dynamodb.NewFromConfig(c.AWS, func(o *dynamodb.Options) { o.BaseEndpoint = &c.Endpoint })
-	_, err := client.PutItem(t.Context(), &dynamodb.PutItemInput{TableName: &c.Table, Item: map[string]types.AttributeValue{
+	_, err := client(c).PutItem(t.Context(), &dynamodb.PutItemInput{TableName: &c.Table, Item: map[string]types.AttributeValue{
 		"pk": &types.AttributeValueMemberB{Value: []byte(part)}, "sk": &types.AttributeValueMemberB{Value: []byte(sort)}}})
 	must(t, err)
+}
+
+// otherTable makes a table with a key that is not a store's.
+func otherTable(t *testing.T, c dynamo.Config) {
+	t.Helper()
+	name := "id"
+	_, err := client(c).CreateTable(t.Context(), &dynamodb.CreateTableInput{
+		TableName: &c.Table, BillingMode: types.BillingModePayPerRequest,
+		KeySchema:            []types.KeySchemaElement{{AttributeName: &name, KeyType: types.KeyTypeHash}},
+		AttributeDefinitions: []types.AttributeDefinition{{AttributeName: &name, AttributeType: types.ScalarAttributeTypeS}},
+	})
+	must(t, err)
+}
+
+// refusing is a network where nobody listens.
+type refusing struct{}
+
+func (refusing) RoundTrip(*http.Request) (*http.Response, error) {
+	return nil, &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("refused")}
 }

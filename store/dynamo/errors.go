@@ -82,7 +82,6 @@ func (f *failure) last(ctx context.Context, lost bool) error {
 // classify says what err, which an attempt returned, means. sent says that the request was handed to the network.
 func classify(op string, err error, sent bool) *failure {
 	f := &failure{text: "dynamodb " + op, is: coffer.ErrUnavailable}
-	what := ""
 	var api smithy.APIError
 	if errors.As(err, &api) {
 		f.code = api.ErrorCode()
@@ -100,66 +99,62 @@ func classify(op string, err error, sent bool) *failure {
 	case errors.Is(err, errContended):
 		f.again = true
 	case errors.As(err, &cancelled):
-		f.is, f.again = cancellation(cancelled.CancellationReasons)
+		f.again, f.is = cancellation(cancelled.CancellationReasons)
 	case errors.As(err, &api):
-		f.is, f.again, f.open, what = meaning(op, f.code, api.ErrorFault(), resp)
+		f.refused(op, api.ErrorFault(), resp)
 	case !sent:
-		what = "the request could not be made: are there credentials, and a Region?"
+		f.text += ": the request could not be made: are there credentials, and a Region?"
 	case errors.As(err, &dial) && dial.Op == "dial":
-		f.again, what = true, "no connection"
+		f.again = true
+		f.text += ": no connection"
 	default:
 		// The connection broke, the answer came too late, or it is no answer of DynamoDB.
-		f.again, f.open, what = true, true, "no answer"
-	}
-	if what != "" {
-		f.text += ": " + what
+		f.again, f.open = true, true
+		f.text += ": no answer"
 	}
 	return f
 }
 
 // cancellation says what it means that a transaction was cancelled and no expectation is to blame.
-func cancellation(reasons []types.CancellationReason) (is error, again bool) {
+func cancellation(reasons []types.CancellationReason) (again bool, is error) {
 	for _, r := range reasons {
 		switch aws.ToString(r.Code) {
 		case reasonInvalid, reasonCollection:
-			return coffer.ErrInvalid, false
+			return false, coffer.ErrInvalid
 		case "AccessDenied":
-			return coffer.ErrUnavailable, false
+			return false, coffer.ErrUnavailable
 		}
 	}
-	return coffer.ErrUnavailable, true // TransactionConflict, ThrottlingError, ProvisionedThroughputExceeded
+	return true, coffer.ErrUnavailable // TransactionConflict, ThrottlingError, ProvisionedThroughputExceeded
 }
 
-// meaning says what an error code means.
-func meaning(op, code string, fault smithy.ErrorFault, resp *awshttp.ResponseError) (is error, again, open bool, what string) {
-	switch code {
+// refused says what it means that DynamoDB answered with the error code of f.
+func (f *failure) refused(op string, fault smithy.ErrorFault, resp *awshttp.ResponseError) {
+	switch f.code {
 	case "ConditionalCheckFailedException":
-		return coffer.ErrConflict, false, false, ""
+		f.is = coffer.ErrConflict
 	case "ValidationException", "ItemCollectionSizeLimitExceededException", "SerializationException":
-		return coffer.ErrInvalid, false, false, ""
+		f.is = coffer.ErrInvalid
 	case "ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded", "LimitExceededException",
 		"TransactionConflictException", "ContinuousBackupsUnavailableException", "ReplicatedWriteConflictException":
-		return coffer.ErrUnavailable, true, false, ""
+		f.again = true
 	case "TransactionInProgressException": // an earlier attempt of ours is still under way
-		return coffer.ErrUnavailable, true, true, ""
+		f.again, f.open = true, true
 	case "IdempotentParameterMismatchException": // cannot be: a token goes with one request
-		return nil, false, true, ""
+		f.is, f.open = nil, true
 	case "ResourceNotFoundException", "TableNotFoundException":
 		if op == opDescribeTable {
-			return coffer.ErrNotFound, false, false, "the table does not exist; `coffer setup` makes it"
+			f.is = coffer.ErrNotFound
 		}
-		return coffer.ErrUnavailable, false, false, "the table does not exist; `coffer setup` makes it"
+		f.text += ": the table does not exist; `coffer setup` makes it"
 	case "AccessDeniedException", "AccessDenied":
-		return coffer.ErrUnavailable, false, false, "the role of this program may not do this; see the policy that is deployed with it"
+		f.text += ": the role of this program may not do this; see the policy that is deployed with it"
 	case "UnrecognizedClientException", "InvalidSignatureException", "MissingAuthenticationTokenException", "IncompleteSignatureException",
 		"ExpiredTokenException", "InvalidClientTokenId":
-		return coffer.ErrUnavailable, false, false, "the credentials are not valid (or the clock is wrong)"
+		f.text += ": the credentials are not valid, or the clock is wrong"
+	default:
+		if fault == smithy.FaultServer || resp != nil && resp.HTTPStatusCode() >= 500 {
+			f.again, f.open = true, true
+		}
 	}
-	if fault == smithy.FaultServer || resp != nil && resp.HTTPStatusCode() >= 500 {
-		return coffer.ErrUnavailable, true, true, ""
-	}
-	if resp != nil && resp.HTTPStatusCode() == 429 {
-		return coffer.ErrUnavailable, true, false, ""
-	}
-	return coffer.ErrUnavailable, false, false, ""
 }

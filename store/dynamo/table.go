@@ -184,8 +184,8 @@ func (db *DB) Describe(ctx context.Context) (State, error) {
 	} else if !isCode(err, codesUnknown...) {
 		return s, err
 	}
-	if any, err := db.backups(ctx); err == nil {
-		s.Backups = setting(any)
+	if some, err := db.backups(ctx); err == nil {
+		s.Backups = setting(some)
 	} else if !isCode(err, codesUnknown...) {
 		return s, err
 	}
