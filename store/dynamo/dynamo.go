@@ -33,8 +33,9 @@ package dynamo
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/binary"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -182,7 +183,9 @@ func (db *DB) attempt(ctx context.Context, op string, send func(ctx context.Cont
 
 // delay returns how long to wait after the n-th attempt: a random time, so that writers that met do not meet again.
 func delay(n int) time.Duration {
-	return rand.N(min(firstDelay<<(n-1), lastDelay)) + time.Millisecond //nolint:gosec // spreads retries; nothing depends on it being unpredictable
+	var b [2]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return min(firstDelay<<(n-1), lastDelay) * time.Duration(binary.BigEndian.Uint16(b[:])) / (1 << 16)
 }
 
 func wait(ctx context.Context, d time.Duration) error {

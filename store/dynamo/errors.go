@@ -88,7 +88,7 @@ func classify(op string, err error, sent bool) *failure {
 		f.text += ": " + f.code
 	}
 	var resp *awshttp.ResponseError
-	if errors.As(err, &resp) {
+	if errors.As(err, &resp) && resp.HTTPStatusCode() != 0 { // 0: there was no answer
 		f.text += fmt.Sprintf(" (status %d, request %s)", resp.HTTPStatusCode(), resp.ServiceRequestID())
 	}
 	var cancelled *types.TransactionCanceledException
