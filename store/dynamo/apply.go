@@ -40,17 +40,17 @@ func condition(op store.Op) (*string, attributes) {
 	case op.Expect == store.Absent:
 		return aws.String(absent), nil
 	case op.Verb == store.Put && op.Expect == store.Any:
-		return aws.String(absent + " OR " + other), attributes{":version": binary(op.Item.Version)}
+		return aws.String(absent + " OR " + other), attributes{":version": binaryOf(op.Item.Version)}
 	case op.Verb == store.Put:
-		return aws.String(expected + " AND " + other), attributes{":expected": binary(op.Expect), ":version": binary(op.Item.Version)}
+		return aws.String(expected + " AND " + other), attributes{":expected": binaryOf(op.Expect), ":version": binaryOf(op.Item.Version)}
 	case op.Verb == store.Delete && op.Expect == store.Any:
 		return nil, nil
 	case op.Verb == store.Delete:
-		return aws.String(absent + " OR " + expected), attributes{":expected": binary(op.Expect)}
+		return aws.String(absent + " OR " + expected), attributes{":expected": binaryOf(op.Expect)}
 	case op.Expect == store.Any:
 		return aws.String(exists), nil
 	}
-	return aws.String(expected), attributes{":expected": binary(op.Expect)}
+	return aws.String(expected), attributes{":expected": binaryOf(op.Expect)}
 }
 
 // settle says what it means for op that its condition failed on the item that old holds, empty if there is none: nil when op counts

@@ -17,16 +17,16 @@ import (
 
 type attributes = map[string]types.AttributeValue
 
-func binary(s string) types.AttributeValue { return &types.AttributeValueMemberB{Value: []byte(s)} }
+func binaryOf(s string) types.AttributeValue { return &types.AttributeValueMemberB{Value: []byte(s)} }
 
 func keyOf(k store.Key) attributes {
-	return attributes{attrPart: binary(k.Part), attrSort: binary(k.Sort)}
+	return attributes{attrPart: binaryOf(k.Part), attrSort: binaryOf(k.Sort)}
 }
 
 func encode(it store.Item) attributes {
 	a := keyOf(it.Key)
-	a[attrVersion] = binary(it.Version)
-	a[attrValue] = binary(string(it.Value))
+	a[attrVersion] = binaryOf(it.Version)
+	a[attrValue] = binaryOf(string(it.Value))
 	if !it.Expires.IsZero() {
 		a[attrExpires] = &types.AttributeValueMemberN{Value: strconv.FormatInt(it.Expires.Unix(), 10)}
 	}
@@ -134,8 +134,8 @@ func (db *DB) Query(ctx context.Context, part string, r store.Range) iter.Seq2[s
 // sort, whose bounds are inclusive if there are two, and no bound longer than a sort can be. A sort lies below a longer
 // bound exactly when it does not lie above the bound's beginning of that length.
 func keyCondition(part string, r store.Range) (string, attributes) {
-	condition, values := attrPart+" = :part", attributes{":part": binary(part)}
-	bound := func(s string) types.AttributeValue { return binary(s[:min(len(s), store.MaxSort)]) }
+	condition, values := attrPart+" = :part", attributes{":part": binaryOf(part)}
+	bound := func(s string) types.AttributeValue { return binaryOf(s[:min(len(s), store.MaxSort)]) }
 	switch {
 	case r.From != "" && r.To != "":
 		condition += " AND " + attrSort + " BETWEEN :from AND :to"
