@@ -110,6 +110,22 @@ func (l *Log) Checkpoint() ([]byte, error) {
 	return b, nil
 }
 
+// Size returns how many entries are under the log's current checkpoint; 0 while there is none.
+func (l *Log) Size() (int64, error) {
+	msg, err := readBounded(l.sequencer.files.read, checkpointFile, maxCheckpoint)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	var cp Checkpoint
+	if err == nil {
+		cp, err = openCheckpoint(msg, l.sequencer.key.verifier)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("reading the checkpoint: %w", err)
+	}
+	return cp.Size, nil
+}
+
 // sign returns the signed note of a checkpoint.
 func (k *signingKey) sign(size int64, root tlog.Hash) ([]byte, error) {
 	text := fmt.Sprintf("%s\n%d\n%s\n", k.signer.Name(), size, root)

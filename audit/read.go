@@ -30,6 +30,8 @@ type Filter struct {
 	From, To time.Time // From inclusive, To exclusive
 	// Newest yields the latest entries first.
 	Newest bool
+	// Index chooses entries from this position of the log on, and those that have none yet.
+	Index int64
 }
 
 // Match reports whether the filter chooses e.
@@ -46,7 +48,8 @@ func (f Filter) Match(e *Entry) bool {
 		(f.Object == "" || f.Object == e.Object) &&
 		(f.Plan == "" || f.Plan == e.Plan) &&
 		(f.From.IsZero() || !e.Time.Before(f.From)) &&
-		(f.To.IsZero() || e.Time.Before(f.To))
+		(f.To.IsZero() || e.Time.Before(f.To)) &&
+		(e.Index < 0 || e.Index >= f.Index)
 }
 
 // Entries yields the entries that f chooses in the order of the log, those that are not sequenced yet at its young end with
@@ -87,8 +90,9 @@ func (l *Log) Entries(ctx context.Context, f Filter) iter.Seq2[Entry, error] {
 			return
 		}
 		bundles := (size + tileWidth - 1) >> tileHeight
-		for k := range bundles {
-			n := k
+		first := min(max(f.Index, 0)>>tileHeight, bundles)
+		for k := range bundles - first {
+			n := first + k
 			if f.Newest {
 				n = bundles - 1 - k
 			}

@@ -102,15 +102,27 @@ func putIf(k store.Key, v any, expect string) store.Op {
 // New records a job with these items, which nobody works at yet. What each item does asks the policy by itself; making a job
 // gives no right to anything. Jobs that ended more than 30 days ago are removed.
 func (q *Jobs) New(ctx context.Context, who access.Caller, kind string, params map[string]string, refs []string) (*Job, error) {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return q.Named(ctx, who, hex.EncodeToString(b[:]), kind, params, refs)
+}
+
+// Named is New for a job named after the attempt that makes it (see [Once.Attempt]): when the attempt is repeated it returns the job
+// that is there. Without an attempt it is New.
+func (q *Jobs) Named(ctx context.Context, who access.Caller, attempt, kind string, params map[string]string, refs []string) (*Job, error) {
+	if attempt == "" {
+		return q.New(ctx, who, kind, params, refs)
+	}
+	if j, err := q.Get(ctx, "job-"+attempt); !errors.Is(err, coffer.ErrNotFound) {
+		return j, err
+	}
 	if len(refs) > MaxItems {
 		return nil, fmt.Errorf("job of %d items, at most %d: %w", len(refs), MaxItems, coffer.ErrLimit)
 	}
 	if err := q.prune(ctx); err != nil {
 		return nil, err
 	}
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails
-	j := &Job{ID: "job-" + hex.EncodeToString(b[:]), Kind: kind, Params: params, By: who.ID, State: Running, Created: q.Now().UTC(), Total: len(refs)}
+	j := &Job{ID: "job-" + attempt, Kind: kind, Params: params, By: who.ID, State: Running, Created: q.Now().UTC(), Total: len(refs)}
 	n := 0
 	for batch := range slices.Chunk(refs, store.MaxOps) {
 		var ops []store.Op

@@ -1,0 +1,362 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"coffer"
+	"coffer/access"
+	"coffer/api"
+	"coffer/job"
+	"coffer/remedy"
+)
+
+// Kinds of jobs. They are those of the command line, with the same parameters: either can resume what the other began.
+const (
+	kindPlan   = "remedy.plan"
+	kindApply  = "remedy.apply"
+	kindIndex  = "value.index"
+	kindRotate = "key.rotate"
+)
+
+// atOnce is how many jobs a process works at; others wait.
+const atOnce = 2
+
+// runner works at the jobs that requests start.
+type runner struct {
+	s       *Server
+	ctx     context.Context
+	stop    context.CancelFunc
+	places  chan struct{}
+	running atomic.Int64
+	queued  atomic.Int64
+	wg      sync.WaitGroup
+	mu      sync.Mutex // guards closed
+	closed  bool
+}
+
+func newRunner(s *Server) *runner {
+	ctx, stop := context.WithCancel(context.Background())
+	return &runner{s: s, ctx: ctx, stop: stop, places: make(chan struct{}, atOnce)}
+}
+
+// close stops the jobs after the item that each is doing now, and waits. They can be resumed.
+func (r *runner) close() {
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
+	r.stop()
+	r.wg.Wait()
+}
+
+// start records a job and begins to work at it. attempt names it, so that a repeated attempt finds it; empty: any name.
+func (r *runner) start(ctx context.Context, c *call, kind, attempt string, params map[string]string, refs []string) (*job.Job, error) {
+	j, err := r.s.Jobs.Named(ctx, c.ask.Caller, attempt, kind, params, refs)
+	if err != nil {
+		return nil, err
+	}
+	return j, r.work(c, j)
+}
+
+// work works at a job in the background, as the caller of c.
+func (r *runner) work(c *call, j *job.Job) error {
+	do, err := r.s.items(j)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return fmt.Errorf("the server is ending; resume the job later: %w", coffer.ErrUnavailable)
+	}
+	r.queued.Add(1)
+	ask := c.ask
+	r.wg.Go(func() {
+		select {
+		case r.places <- struct{}{}:
+			r.queued.Add(-1)
+		case <-r.ctx.Done():
+			r.queued.Add(-1)
+			return
+		}
+		defer func() { <-r.places }()
+		r.running.Add(1)
+		defer r.running.Add(-1)
+		_, err := r.s.Jobs.Run(r.ctx, j.ID, func(ctx context.Context, ref string) (string, error) {
+			ask := ask
+			ask.Context.Now = r.s.Now()
+			result, err := do(ctx, ask, ref)
+			outcome := "done"
+			if err != nil {
+				outcome = "failed"
+			}
+			r.s.metrics.items.WithLabelValues(j.Kind, outcome).Inc()
+			return result, err
+		}, nil)
+		if err != nil && !errors.Is(err, coffer.ErrConflict) && r.ctx.Err() == nil {
+			r.s.log.Error("a job stopped", "job", j.ID, "error", err)
+		}
+	})
+	return nil
+}
+
+// items returns what the items of a job do. Each asks the policy by itself.
+func (s *Server) items(j *job.Job) (func(ctx context.Context, ask access.Ask, ref string) (string, error), error) {
+	p := j.Params
+	switch j.Kind {
+	case kindPlan:
+		opt := remedy.Options{Action: remedy.Action(p["action"]), Include: include(strings.Fields(p["include"])), OnlyReported: p["onlyReported"] == "true"}
+		return func(ctx context.Context, ask access.Ask, ref string) (string, error) {
+			groups, err := s.Remedy.Groups(ctx, ref)
+			if err != nil {
+				return "", err
+			}
+			made, err := s.Remedy.Plan(ctx, ask, groups[0], opt)
+			if err != nil {
+				return "", err
+			}
+			return made.ID, nil
+		}, nil
+	case kindApply:
+		closing := remedy.Closing{Origin: p["origin"], CorrectiveAction: p["correctiveAction"]}
+		return func(ctx context.Context, ask access.Ask, ref string) (string, error) {
+			done, err := s.Remedy.Apply(ctx, ask, ref, closing)
+			if err != nil {
+				return "", err
+			}
+			return string(done.State), nil
+		}, nil
+	case kindIndex:
+		var types []coffer.DataType
+		for _, t := range strings.Fields(p["types"]) {
+			types = append(types, coffer.DataType(t))
+		}
+		return func(ctx context.Context, ask access.Ask, ref string) (string, error) {
+			n, err := s.Vault.IndexFinding(ctx, ask, ref, types)
+			if notThere(err) {
+				err = nil // its values were destroyed
+			}
+			return strconv.Itoa(n), err
+		}, nil
+	case kindRotate:
+		return func(ctx context.Context, ask access.Ask, ref string) (string, error) {
+			n, err := s.Home.Rewrap(ctx, ask, ref)
+			return strconv.Itoa(n), err
+		}, nil
+	}
+	return nil, fmt.Errorf("a job of this kind is not run by a server: %w", coffer.ErrUnsupported)
+}
+
+func include(words []string) remedy.Include {
+	return remedy.Include{Rejected: slices.Contains(words, "rejected"), Region: slices.Contains(words, "region"), Possible: slices.Contains(words, "possible")}
+}
+
+type itemsIn struct {
+	Job    string `path:"job" maxLength:"64"`
+	Limit  int    `query:"limit" minimum:"1" maximum:"1000"`
+	Cursor string `query:"cursor" maxLength:"512"`
+}
+
+type streamIn struct {
+	Job  string `path:"job" maxLength:"64"`
+	Last string `header:"Last-Event-ID" maxLength:"64" doc:"Id of the last event that was seen."`
+}
+
+func (s *Server) jobRoutes() {
+	handle(s, &route{
+		id: "list-jobs", method: http.MethodGet, path: "/v1/jobs", tag: "jobs", action: access.AdminJob, summary: "List long work, newest first",
+	}, func(ctx context.Context, c *call, _ *none) (*reply[api.Jobs], error) {
+		list, err := s.Jobs.List(ctx, c.ask)
+		if err != nil {
+			return nil, err
+		}
+		out := &reply[api.Jobs]{Status: http.StatusOK, Body: api.Jobs{Jobs: []api.Job{}}}
+		for _, j := range list {
+			out.Body.Jobs = append(out.Body.Jobs, jobOf(j))
+		}
+		return out, nil
+	})
+	handle(s, &route{
+		id: "show-job", method: http.MethodGet, path: "/v1/jobs/{job}", tag: "jobs", action: access.AdminJob, on: work, summary: "Show a job",
+	}, func(ctx context.Context, _ *call, in *ofJob) (*reply[api.Job], error) {
+		j, err := s.Jobs.Get(ctx, in.Job)
+		if err != nil {
+			return nil, err
+		}
+		return &reply[api.Job]{Status: http.StatusOK, Body: jobOf(j)}, nil
+	})
+	handle(s, &route{
+		id: "list-items", method: http.MethodGet, path: "/v1/jobs/{job}/items", tag: "jobs", action: access.AdminJob, on: work,
+		summary: "The items of a job with their results",
+	}, func(ctx context.Context, c *call, in *itemsIn) (*reply[api.Items], error) {
+		var start int
+		if _, err := s.from(c, in.Job, in.Cursor, &start); err != nil {
+			return nil, err
+		}
+		list, err := s.Jobs.Items(ctx, in.Job)
+		if err != nil {
+			return nil, err
+		}
+		out := &reply[api.Items]{Status: http.StatusOK, Body: api.Items{Items: []api.Item{}}}
+		start = min(start, len(list))
+		end := min(len(list), start+pageLimit(in.Limit))
+		for _, i := range list[start:end] {
+			out.Body.Items = append(out.Body.Items, api.Item{Ref: i.Ref, State: string(i.State), Result: i.Result, Error: i.Error})
+		}
+		if end < len(list) {
+			out.Body.Next, err = s.cursor(c, in.Job, end)
+		}
+		return out, err
+	})
+	handle(s, &route{
+		id: "cancel-job", method: http.MethodPost, path: "/v1/jobs/{job}/cancel", tag: "jobs", action: access.AdminJob, on: work,
+		summary: "Stop a job after the item that it is doing now", also: []int{409},
+	}, func(ctx context.Context, c *call, in *actsOnJob) (*reply[api.Job], error) {
+		ask := c.ask
+		if err := s.requester(ctx, in.Job, &ask); err != nil {
+			return nil, err
+		}
+		j, err := s.Jobs.Cancel(ctx, ask, in.Job)
+		if err != nil {
+			return nil, err
+		}
+		return &reply[api.Job]{Status: http.StatusOK, Body: jobOf(j)}, nil
+	})
+	handle(s, &route{
+		id: "resume-job", method: http.MethodPost, path: "/v1/jobs/{job}/resume", tag: "jobs", action: access.AdminJob, on: work, status: http.StatusAccepted,
+		summary: "Take up a job that was interrupted, or try again what failed", also: []int{409},
+		doc: "The items are done on behalf of who resumes the job, and each asks the policies by itself.",
+	}, func(ctx context.Context, c *call, in *actsOnJob) (*reply[api.Job], error) {
+		j, err := s.Jobs.Get(ctx, in.Job)
+		if err != nil {
+			return nil, err
+		}
+		if j.State != job.Interrupted && j.State != job.Failed {
+			return nil, fmt.Errorf("the job is %s: %w", j.State, coffer.ErrConflict)
+		}
+		if err := s.runner.work(c, j); err != nil {
+			return nil, err
+		}
+		return accepted(j), nil
+	})
+	handle(s, &route{
+		id: "follow-job", method: http.MethodGet, path: "/v1/jobs/{job}/events", tag: "jobs", action: access.AdminJob, on: work,
+		summary: "Follow a job by server-sent events", stream: eventStream,
+		doc: "An event `job` with the job whenever it came further, the last when it ends. Taken up with Last-Event-ID it begins with what is new.",
+	}, s.followJob)
+}
+
+func accepted(j *job.Job) *reply[api.Job] {
+	return &reply[api.Job]{Status: http.StatusAccepted, Location: "/v1/jobs/" + j.ID, Body: jobOf(j)}
+}
+
+// requester says in the circumstances who started a job: policies may let people see to their own.
+func (s *Server) requester(ctx context.Context, id string, ask *access.Ask) error {
+	j, err := s.Jobs.Get(ctx, id)
+	if err == nil {
+		ask.Context.Requester = j.By
+	}
+	return err
+}
+
+func jobOf(j *job.Job) api.Job {
+	return api.Job{
+		Job: j.ID, Kind: j.Kind, Params: j.Params, By: j.By, State: string(j.State), Created: j.Created, Ended: j.Ended, Total: j.Total,
+		Done: j.Done, Failed: j.Failed, Error: j.Error,
+	}
+}
+
+// followJob sends how far the job has come until it ends. Whoever works at it, in this process or another, records it in the store; that
+// is looked at once a second.
+func (s *Server) followJob(_ context.Context, _ *call, in *streamIn) (*streamed, error) {
+	return &streamed{Body: func(hc huma.Context) {
+		ctx := hc.Context()
+		ev := newEvents(s, hc)
+		last := in.Last
+		for {
+			j, err := s.Jobs.Get(ctx, in.Job)
+			if err != nil {
+				ev.fail(ctx, err)
+				return
+			}
+			over := j.State.Ended() || j.State == job.Interrupted && s.runner.running.Load() == 0 && s.runner.queued.Load() == 0
+			id := fmt.Sprintf("%d-%d-%s", j.Done, j.Failed, j.State)
+			if id != last || over {
+				if !ev.send("job", id, jobOf(j)) {
+					return
+				}
+				last = id
+			}
+			if over || !ev.wait(ctx) {
+				return
+			}
+		}
+	}}, nil
+}
+
+const eventStream = "text/event-stream"
+
+// heartbeat is how long a stream of events is silent at most, so that what stands between does not take it for dead.
+const heartbeat = 15 * time.Second
+
+// events writes server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html).
+type events struct {
+	*lines
+	silent time.Duration
+}
+
+func newEvents(s *Server, hc huma.Context) *events {
+	return &events{lines: newLines(s, hc, eventStream)}
+}
+
+// send writes one event and reports whether the reader is still there.
+func (e *events) send(kind, id string, v any) bool {
+	var b strings.Builder
+	if marshal(&b, v) != nil {
+		return false
+	}
+	e.silent = 0
+	return e.raw("event: " + kind + "\nid: " + id + "\ndata: " + strings.TrimSuffix(b.String(), "\n") + "\n\n")
+}
+
+// wait waits until it is time to look again, and reports whether there is still somebody to look for.
+func (e *events) wait(ctx context.Context) bool {
+	if !e.begun && !e.raw(": begun\n\n") {
+		return false
+	}
+	t := time.NewTimer(e.s.tick)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-e.s.closing:
+		return false
+	case <-t.C:
+	}
+	if e.silent += e.s.tick; e.silent >= heartbeat {
+		e.silent = 0
+		return e.raw(": still here\n\n")
+	}
+	return true
+}
+
+// fail ends the stream with an error.
+func (e *events) fail(ctx context.Context, err error) {
+	var p *problem
+	asProblem(e.s.fail(ctx, err), &p)
+	if !e.begun {
+		p.write(e.w)
+		return
+	}
+	e.send("problem", "", p.Problem)
+}
