@@ -56,7 +56,10 @@ func (id *Identity) charge(ctx context.Context, k store.Key, free int) error {
 			return &RefusedError{Cause: TooMany, RetryAfter: a.Until.Sub(now).Truncate(time.Second) + time.Second}
 		}
 		a.Failures++
-		a.Last, a.Until = now, now.Add(wait(a.Failures-free))
+		a.Last, a.Until = now, time.Time{}
+		if d := wait(a.Failures - free); d > 0 {
+			a.Until = now.Add(d)
+		}
 		err = id.DB.Apply(ctx, put(k, a, version, now.Add(forgetAfter)))
 		if err == nil || !errors.Is(err, coffer.ErrConflict) {
 			return err
