@@ -108,7 +108,7 @@ func (s *Store) replicas(ctx context.Context, o coffer.Object, h *s3.HeadObjectO
 }
 
 func filter(r types.ReplicationRule) (prefix string, tags []types.Tag) {
-	prefix = aws.ToString(r.Prefix)
+	prefix = aws.ToString(r.Prefix) //nolint:staticcheck // configurations of the first version have no filter
 	if f := r.Filter; f != nil {
 		if f.Prefix != nil {
 			prefix = *f.Prefix

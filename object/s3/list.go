@@ -276,11 +276,9 @@ func documentOrder(order *[]string) func(*middleware.Stack) error {
 				return out, md, err
 			}
 			*order = (*order)[:0]
-			for d := xml.NewDecoder(bytes.NewReader(b)); ; {
-				t, err := d.RawToken()
-				if err != nil {
-					return out, md, nil // the end; what is no XML the SDK will say
-				}
+			d := xml.NewDecoder(bytes.NewReader(b))
+			// Up to the end, or to what is no XML: the SDK will say so.
+			for t, terr := d.RawToken(); terr == nil; t, terr = d.RawToken() {
 				if e, ok := t.(xml.StartElement); ok && e.Name.Local == "VersionId" {
 					if id, err := d.RawToken(); err == nil {
 						if text, ok := id.(xml.CharData); ok {
@@ -289,6 +287,7 @@ func documentOrder(order *[]string) func(*middleware.Stack) error {
 					}
 				}
 			}
+			return out, md, nil
 		}), "OperationDeserializer", middleware.After)
 	}
 }

@@ -99,6 +99,8 @@ func Open(cfg Config) (*Store, error) {
 		// Bodies come by ranges, for which S3 has no checksums; the reader compares the MD5 where the ETag is one.
 		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 		o.DisableLogOutputChecksumValidationSkipped = true
+		// A server that refuses a write before it has read the body may close the connection, and the refusal gets lost.
+		o.ContinueHeaderThresholdBytes = continueAbove
 		// A conflict with another change of the same object's properties passes.
 		o.Retryer = retry.AddWithErrorCodes(o.Retryer, "OperationAborted")
 	})
@@ -137,6 +139,10 @@ func (s *Store) pause(ctx context.Context, n int, err error) error {
 		return nil
 	}
 }
+
+// continueAbove is the size above which a body is sent only when the server has seen the headers and wants it. Less than that lies in
+// the buffers of the connection anyway.
+const continueAbove = 64 << 10
 
 // checkBucket refuses what is no name of a general-purpose bucket.
 func checkBucket(name string) error {

@@ -105,7 +105,7 @@ func (f *faulty) RoundTrip(r *http.Request) (resp *http.Response, err error) {
 	f.calls.Add(1)
 	f.sent.Add(max(r.ContentLength, 0))
 	err = f.in.Load().Call("s3."+r.Method, func() (err error) {
-		resp, err = f.next.RoundTrip(r)
+		resp, err = f.next.RoundTrip(r) //nolint:bodyclose // the caller does
 		return err
 	})
 	if err != nil && resp != nil {
@@ -117,16 +117,16 @@ func (f *faulty) RoundTrip(r *http.Request) (resp *http.Response, err error) {
 		if r.Body != nil {
 			_ = r.Body.Close()
 		}
-		err = brokenConnection{}
+		err = connectionError{}
 	}
 	return resp, err
 }
 
-// brokenConnection is an error that the SDK takes for one of the network.
-type brokenConnection struct{}
+// connectionError is an error that the SDK takes for one of the network.
+type connectionError struct{}
 
-func (brokenConnection) Error() string         { return "connection broken on purpose" }
-func (brokenConnection) ConnectionError() bool { return true }
+func (connectionError) Error() string         { return "connection broken on purpose" }
+func (connectionError) ConnectionError() bool { return true }
 
 // bed is a bucket on a server, its stores, and the server's own view of it.
 type bed struct {
@@ -323,7 +323,9 @@ func TestMoto(t *testing.T) {
 // TestFake runs the suite on a server that follows what AWS documents, faults included.
 func TestFake(t *testing.T) {
 	objecttest.Test(t, func(t testing.TB) objecttest.Storage {
-		st := newFake(t).storage()
+		b := newFake(t)
+		st := b.storage()
+		st.Lock = b.lock
 		return st
 	})
 }

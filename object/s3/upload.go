@@ -132,7 +132,7 @@ func (u *upload) part(size int64, call func(number *int32) (types.CompletedPart,
 	u.size += size
 	p := &types.CompletedPart{}
 	u.parts = append(u.parts, p)
-	number := aws.Int32(int32(len(u.parts))) //nolint:gosec // at most 10,000
+	number := aws.Int32(int32(len(u.parts)))
 	u.group.Go(func() error {
 		made, err := call(number)
 		if err != nil {
