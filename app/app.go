@@ -397,7 +397,7 @@ func (a *App) build() error {
 	worker := "p" + store.NewVersion()
 	a.Jobs = &job.Jobs{DB: a.DB, Guard: a.Guard, Now: a.Now, Worker: worker}
 	a.Remedy = &remedy.Remedy{
-		Objects: a.Objects, Originals: a.Originals, DB: a.DB, Records: a.Records, Vault: a.Vault, Guard: a.Guard,
+		Objects: a.Objects, Originals: a.Originals, DB: a.DB, Records: a.Records, Vault: a.Vault, Guard: a.Guard, Grants: a.Grants,
 		Detectors: a.Detectors, Allow: a.allow, MAC: a.MAC, Now: a.Now, Worker: worker, Grace: grace, OriginalsIn: a.originalsIn,
 	}
 	return nil
@@ -409,9 +409,13 @@ func (a *App) Operator() (access.Caller, error) {
 	if err != nil {
 		return access.Caller{}, fmt.Errorf("who runs this command: %w: %w", coffer.ErrUnavailable, err)
 	}
+	roles := []string{access.RoleOperator}
+	if a.Config.Operator == "none" {
+		roles = nil // the policies know nobody without a role
+	}
 	return access.Caller{
 		ID:   "op-" + hex.EncodeToString(a.MAC("person", []byte("os\x00"+u.Uid+"\x00"+u.Username))[:10]),
-		Name: u.Username, Kind: access.OperatorCaller, Roles: []string{access.RoleOperator},
+		Name: u.Username, Kind: access.OperatorCaller, Roles: roles,
 	}, nil
 }
 

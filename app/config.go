@@ -50,6 +50,17 @@ type Config struct {
 	Passphrase string `yaml:"passphraseFile,omitempty"`
 	// Identity says who may come to a server, and from where.
 	Identity identity.Config `yaml:"identity,omitempty"`
+	// TLS is how a server is reached from elsewhere; without it, it listens on a loopback address alone.
+	TLS TLS `yaml:"tls,omitempty"`
+	// Operator "none" takes its rights from the operating system's user on the command line: everybody signs in.
+	Operator string `yaml:"operator,omitempty"`
+}
+
+// TLS names the files of a certificate with its chain and of its key, in PEM. Relative to the home. They are read again for every
+// connection's certificate once they have changed, so that a renewed one needs no restart.
+type TLS struct {
+	Cert string `yaml:"cert,omitempty"`
+	Key  string `yaml:"key,omitempty"`
 }
 
 // Access is the configuration of requests for access, broken glass and budgets. Durations are written as 90m or 8h; what is left out
@@ -128,6 +139,12 @@ func (c *Config) Check(home string) error {
 		if !regexp.MustCompile(`^[a-z0-9-]{1,40}$`).MatchString(r) {
 			return fmt.Errorf("configuration: reasons: a code is lower-case letters, digits and hyphens: %w", coffer.ErrInvalid)
 		}
+	}
+	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
+		return fmt.Errorf("configuration: tls: name both cert and key: %w", coffer.ErrInvalid)
+	}
+	if c.Operator != "" && c.Operator != "none" {
+		return fmt.Errorf("configuration: operator: it is none, or left out: %w", coffer.ErrInvalid)
 	}
 	if err := c.Identity.Check(); err != nil {
 		return fmt.Errorf("configuration: %w", err)

@@ -47,6 +47,7 @@ type cli struct {
 	globals
 
 	Demo       demoCmd       `cmd:"" help:"Set up the MoonTrust scenario and show what happens with it."`
+	Serve      serveCmd      `cmd:"" help:"Serve the API until it is interrupted."`
 	Ingest     ingestCmd     `cmd:"" help:"Take in findings: EventBridge events, GetFindings answers, exports, ASFF, discovery results."`
 	Intake     intakeCmd     `cmd:"" help:"What came in and what became of it."`
 	Finding    findingCmd    `cmd:"" help:"List findings and show them, masked."`

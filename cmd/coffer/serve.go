@@ -1,0 +1,248 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"coffer"
+	"coffer/access"
+	"coffer/app"
+	"coffer/store"
+	"coffer/web"
+)
+
+type serveCmd struct {
+	Addr    string `help:"Where to listen. Other addresses than loopback need tls in config.yaml." default:"127.0.0.1:8484" placeholder:"HOST:PORT"`
+	Metrics string `help:"Where metrics are, in OpenMetrics; a loopback address. Empty: nowhere." default:"127.0.0.1:8485" placeholder:"HOST:PORT"`
+	Verbose bool   `help:"Write a line to the log for every request: route, status and time, never a path."`
+}
+
+// Help is the long help of the command.
+func (serveCmd) Help() string {
+	return "Serves the API until it is interrupted, puts the audit log under checkpoints, and purges what is past its grace period. " +
+		"Commands can use the same home at the same time."
+}
+
+const (
+	// drain is how long requests under way have when the server ends.
+	drain = 20 * time.Second
+	// timed is how often work is done that time brings.
+	timed = 10 * time.Minute
+)
+
+func (c *serveCmd) Run(e *env) error {
+	a, err := e.open()
+	if err != nil {
+		return err
+	}
+	level := slog.LevelInfo
+	if c.Verbose {
+		level = slog.LevelDebug
+	}
+	logger := slog.New(slog.NewJSONHandler(e.stderr, &slog.HandlerOptions{Level: level}))
+	secure := a.Config.TLS.Cert != ""
+	ln, err := listen(e.ctx, c.Addr, secure)
+	if err != nil {
+		return err
+	}
+	defer ln.Close()
+	hosts, err := c.hosts(a, ln, secure)
+	if err != nil {
+		return err
+	}
+	api, err := a.API(web.Config{Auth: a.Identity, Hosts: hosts, TLS: secure, Logger: logger})
+	if err != nil {
+		return err
+	}
+	srv := api.HTTP()
+	srv.BaseContext = func(net.Listener) context.Context { return context.WithoutCancel(e.ctx) }
+	if secure {
+		pair := &pair{cert: c.file(a, a.Config.TLS.Cert), key: c.file(a, a.Config.TLS.Key)}
+		if _, err := pair.get(nil); err != nil {
+			return err
+		}
+		srv.TLSConfig.GetCertificate = pair.get
+	}
+	metrics, err := c.metrics(e.ctx, api)
+	if err != nil {
+		return err
+	}
+	defer metrics.Close()
+
+	ctx, cancel := context.WithCancel(e.ctx)
+	var work sync.WaitGroup
+	work.Go(func() { _ = a.Log.Run(ctx) }) // always nil
+	work.Go(func() { c.timed(ctx, e, a, logger) })
+	failed := make(chan error, 1)
+	go func() {
+		if secure {
+			failed <- srv.ServeTLS(ln, "", "")
+		} else {
+			failed <- srv.Serve(ln)
+		}
+	}()
+	c.greet(e, ln, secure)
+
+	select {
+	case err = <-failed:
+		err = fmt.Errorf("the server ended: %w: %w", coffer.ErrUnavailable, err)
+	case <-e.ctx.Done():
+		// No new requests; those under way end, streams are told to.
+		end, stop := context.WithTimeout(context.WithoutCancel(e.ctx), drain)
+		if serr := srv.Shutdown(end); serr != nil {
+			logger.Warn("requests were broken off", "after", drain)
+			_ = srv.Close() // what is left has had its time
+		}
+		stop()
+	}
+	api.Close() // jobs end after the item that they are at
+	cancel()
+	work.Wait() // the log is under a checkpoint
+	return err
+}
+
+// listen listens on an address; without TLS on a loopback one alone.
+func listen(ctx context.Context, addr string, secure bool) (net.Listener, error) {
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on %s: %w: %w", addr, coffer.ErrUnavailable, err)
+	}
+	if !secure && !onLoopback(ln.Addr()) {
+		_ = ln.Close() // nothing came over it
+		return nil, fmt.Errorf("%s can be reached from elsewhere; set tls in config.yaml, or listen on 127.0.0.1: %w", addr, coffer.ErrInvalid)
+	}
+	return ln, nil
+}
+
+func onLoopback(a net.Addr) bool {
+	ap, err := netip.ParseAddrPort(a.String())
+	return err == nil && ap.Addr().Unmap().IsLoopback()
+}
+
+// hosts are the names that the server answers for.
+func (c *serveCmd) hosts(a *app.App, ln net.Listener, secure bool) ([]string, error) {
+	var names []string
+	if o := a.Config.Identity.Origin; o != "" {
+		u, err := url.Parse(o)
+		if err != nil {
+			return nil, fmt.Errorf("configuration: identity.origin: %w", coffer.ErrInvalid)
+		}
+		names = append(names, u.Host)
+	} else if secure && !onLoopback(ln.Addr()) {
+		return nil, fmt.Errorf("configuration: identity.origin says under which name the server is reached; set it: %w", coffer.ErrInvalid)
+	}
+	return web.Hosts(ln.Addr(), names...), nil
+}
+
+func (c *serveCmd) file(a *app.App, name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(a.Home, name)
+}
+
+// metrics serves the metrics on a loopback address.
+func (c *serveCmd) metrics(ctx context.Context, api *web.Server) (*http.Server, error) {
+	srv := &http.Server{Handler: api.Metrics(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
+	if c.Metrics == "" {
+		return srv, nil
+	}
+	ln, err := listen(ctx, c.Metrics, false)
+	if err != nil {
+		return nil, fmt.Errorf("metrics: %w", err)
+	}
+	go func() { _ = srv.Serve(ln) }() // ends with the process
+	return srv, nil
+}
+
+// greet says where the server is and how to sign in.
+func (c *serveCmd) greet(e *env, ln net.Listener, secure bool) {
+	scheme := "http"
+	if secure {
+		scheme = "https"
+	}
+	at := scheme + "://" + ln.Addr().String()
+	if e.JSON {
+		_ = e.out.element(map[string]string{"address": at}) // whoever started the server may have gone
+		return
+	}
+	e.out.say("Coffer listens on %s", at)
+	e.out.say("Programs: coffer token create, then Authorization: Bearer TOKEN. The API is described at %s/docs", at)
+	e.out.say("People:   coffer user add NAME --role engineer")
+}
+
+// timed does what time brings: it purges what is past its grace period and forgets old attempts.
+func (c *serveCmd) timed(ctx context.Context, e *env, a *app.App, logger *slog.Logger) {
+	once := a.Once()
+	tick := time.NewTicker(timed)
+	defer tick.Stop()
+	for {
+		// On behalf of who runs the server; where the operator has no rights, the policies may give them to a service.
+		ask := access.Ask{Caller: e.caller, Context: access.Context{Now: a.Now(), Local: true, Request: "timed-" + store.NewVersion()}}
+		if a.Config.Operator == "none" {
+			ask.Caller = access.Caller{ID: "timed-work", Name: "timed work", Kind: access.ServiceCaller, Roles: []string{access.RoleService}}
+		}
+		n, err := a.Remedy.EndGrace(ctx, ask)
+		if n > 0 {
+			logger.Info("purged what was past its grace period", "plans", n)
+		}
+		if err != nil && ctx.Err() == nil {
+			logger.Warn("what is past its grace period is not purged", "error", err)
+		}
+		if _, err := once.Prune(ctx); err != nil && ctx.Err() == nil {
+			logger.Warn("old attempts are not forgotten", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// pair is a certificate with its key, read again when a file changes.
+type pair struct {
+	cert, key string
+	mu        sync.Mutex // guards the rest
+	read      time.Time
+	now       *tls.Certificate
+}
+
+// get returns the certificate. While new files do not fit together, as in the middle of a renewal, it is the old one.
+func (p *pair) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	changed := time.Time{}
+	for _, name := range []string{p.cert, p.key} {
+		info, err := os.Stat(name)
+		if err != nil && p.now == nil {
+			return nil, fmt.Errorf("tls: %w: %w", coffer.ErrInvalid, errors.Unwrap(err))
+		}
+		if err == nil && info.ModTime().After(changed) {
+			changed = info.ModTime()
+		}
+	}
+	if p.now != nil && changed.Equal(p.read) {
+		return p.now, nil
+	}
+	cert, err := tls.LoadX509KeyPair(p.cert, p.key)
+	if err == nil {
+		p.now, p.read = &cert, changed
+	}
+	if p.now == nil {
+		return nil, fmt.Errorf("tls: certificate and key: %w: %w", coffer.ErrInvalid, err)
+	}
+	return p.now, nil
+}
