@@ -5,12 +5,11 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 
-	"coffer"
 	"coffer/internal/fault"
-	"coffer/object"
 	"coffer/remedy"
 )
 
@@ -44,9 +43,7 @@ var stories = []story{
 		w.purge(p)
 	}},
 	{"tokenise in a versioned bucket, purge", "customers.jsonl", func(w *world) {
-		if err := w.objects.SetVersioning(bucket, object.VersioningOn); err != nil {
-			w.t.Fatal(err)
-		}
+		w.place.version(w.t)
 		p := w.apply(w.plan(w.ingest("customers.jsonl"), remedy.Tokenise))
 		if p.Clean != "current" {
 			w.t.Fatalf("clean %s while the planned version still exists", p.Clean)
@@ -61,11 +58,9 @@ var stories = []story{
 	{"quarantine and purge", "customers.jsonl", func(w *world) {
 		p := w.apply(w.plan(w.ingest("customers.jsonl"), remedy.Quarantine))
 		w.purge(p)
-		w.inj.Aside(func() {
-			if _, err := w.objects.Stat(w.ctx, coffer.Object{Bucket: bucket, Key: "customers.jsonl"}); err == nil {
-				w.t.Fatal("the quarantined object is still there")
-			}
-		})
+		if w.place.current("customers.jsonl") != nil {
+			w.t.Fatal("the quarantined object is still there")
+		}
 	}},
 }
 
@@ -75,20 +70,17 @@ func (w *world) moments(key string) {
 	original := md5hex(contents()[key])
 	seen := map[string]bool{} // parts of the headers of originals that were kept
 	w.inj.Watch(func(_ int, op string) {
-		var kept, keyed int
-		for info, err := range w.originals.List(w.ctx, remedy.OriginalsBucket, "", "") {
-			if err == nil {
-				kept++
-				seen["H#"+strings.ReplaceAll(info.Key, "/", "#")] = true
-			}
+		kept, keyed := 0, 0
+		for _, key := range w.place.kept() {
+			kept++
+			seen["H#"+strings.ReplaceAll(key, "/", "#")] = true
 		}
 		for it, err := range w.headers.Scan(w.ctx, 0, 1) {
 			if err == nil && seen[it.Key.Part] {
 				keyed++
 			}
 		}
-		info, err := w.objects.Stat(w.ctx, coffer.Object{Bucket: bucket, Key: key})
-		changed := err != nil || info.ETag != original
+		changed := md5hex(w.place.current(key)) != original
 		if changed && !w.purging && (kept == 0 || keyed == 0) {
 			w.t.Fatalf("before %s: the object is not the original, and %d originals with %d keys are kept", op, kept, keyed)
 		}
@@ -116,12 +108,12 @@ func TestStoriesWithoutFaults(t *testing.T) {
 	}
 }
 
-// schedules runs each story with the faults that give returns for the number of its calls.
-func schedules(t *testing.T, give func(calls int) [][]fault.Fault) {
+// schedules runs each story with the faults that give returns for the number of its calls, every stride-th of them.
+func schedules(t *testing.T, stride int, at func(testing.TB) place, give func(calls int) [][]fault.Fault) {
 	total := 0
 	for _, s := range stories {
 		t.Run(s.name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newWorldIn(t, at(t))
 			from := w.inj.Calls()
 			s.run(w)
 			calls := w.inj.Calls() - from
@@ -132,7 +124,7 @@ func schedules(t *testing.T, give func(calls int) [][]fault.Fault) {
 				}
 				total++
 				t.Run(fmt.Sprint(faults), func(t *testing.T) {
-					w := newWorld(t, faults...)
+					w := newWorldIn(t, at(t), faults...)
 					w.moments(s.key)
 					s.run(w)
 					w.holds()
@@ -144,24 +136,23 @@ func schedules(t *testing.T, give func(calls int) [][]fault.Fault) {
 	t.Logf("%d schedules in all, no violation unless a test above failed", total)
 }
 
-// TestEveryCallFails fails each call of each story, before and after its effect, with the process living on and dying.
-func TestEveryCallFails(t *testing.T) {
-	schedules(t, func(calls int) (out [][]fault.Fault) {
-		for k := 1; k <= calls; k++ {
-			for _, f := range kinds {
-				f.Call = k
-				out = append(out, []fault.Fault{f})
-			}
+func inMemory(testing.TB) place { return newMemory() }
+
+// each fails each call, before and after its effect, with the process living on and dying.
+func each(calls int) (out [][]fault.Fault) {
+	for k := 1; k <= calls; k++ {
+		for _, f := range kinds {
+			f.Call = k
+			out = append(out, []fault.Fault{f})
 		}
-		return out
-	})
+	}
+	return out
 }
 
-// TestPairsOfCallsFail fails two calls of each story: a sample of all pairs, chosen by a fixed seed.
-func TestPairsOfCallsFail(t *testing.T) {
-	const sample = 150
+// pairs fails two calls: a sample of all pairs, chosen by a fixed seed.
+func pairs(sample int) func(calls int) [][]fault.Fault {
 	rnd := rand.New(rand.NewPCG(1, 2))
-	schedules(t, func(calls int) (out [][]fault.Fault) {
+	return func(calls int) (out [][]fault.Fault) {
 		for range sample {
 			f, g := kinds[rnd.IntN(len(kinds))], kinds[rnd.IntN(len(kinds))]
 			f.Call = 1 + rnd.IntN(calls)
@@ -169,5 +160,29 @@ func TestPairsOfCallsFail(t *testing.T) {
 			out = append(out, []fault.Fault{f, g})
 		}
 		return out
-	})
+	}
 }
+
+// TestEveryCallFails fails each call of each story.
+func TestEveryCallFails(t *testing.T) { schedules(t, stride, inMemory, each) }
+
+// TestPairsOfCallsFail fails two calls of each story.
+func TestPairsOfCallsFail(t *testing.T) { schedules(t, stride, inMemory, pairs(150)) }
+
+// cloudStride is the step through the schedules of faults of the cloud adapters, which are many more and slower; all of them run
+// with COFFER_TEST_FULL=1.
+func cloudStride() int {
+	if os.Getenv("COFFER_TEST_FULL") != "" {
+		return 1
+	}
+	return 5 * stride
+}
+
+func inCloud(t testing.TB) place { return newCloud(t) }
+
+// TestEveryRequestFails fails each HTTP request that the S3 and KMS adapters make in each story, and each call of the tables. A
+// request that fails before its effect is a connection that broke; after it, an answer that was lost.
+func TestEveryRequestFails(t *testing.T) { schedules(t, cloudStride(), inCloud, each) }
+
+// TestPairsOfRequestsFail fails two of them.
+func TestPairsOfRequestsFail(t *testing.T) { schedules(t, cloudStride(), inCloud, pairs(150)) }

@@ -62,7 +62,7 @@ var expectations = []story{
 	{"foreign bytes are never lost", "payouts.csv", func(w *world) {
 		foreign := []byte("id,bank_account_number\r\n9,written by somebody else\r\n")
 		p := w.plan(w.ingest("payouts.csv"), remedy.Redact)
-		w.objects.Foreign().Put(bucket, "payouts.csv", foreign, object.Attrs{})
+		w.place.put("payouts.csv", foreign, object.Attrs{})
 		p, err := w.a.Remedy.Apply(w.ctx, w.ask(), p.ID, remedy.Closing{})
 		if err != nil || p.State != remedy.Conflict {
 			w.t.Fatalf("apply over a foreign write: %s, %v", p.State, err)
@@ -72,7 +72,7 @@ var expectations = []story{
 	{"undo leaves foreign bytes alone", "payouts.csv", func(w *world) {
 		foreign := []byte("id,bank_account_number\r\n9,written by somebody else\r\n")
 		p := w.apply(w.plan(w.ingest("payouts.csv"), remedy.Redact))
-		w.objects.Foreign().Put(bucket, "payouts.csv", foreign, object.Attrs{})
+		w.place.put("payouts.csv", foreign, object.Attrs{})
 		if _, err := w.a.Remedy.Undo(w.ctx, w.ask(), p.ID); !errors.Is(err, coffer.ErrConflict) {
 			w.t.Fatalf("undo over a foreign write: %v", err)
 		}
@@ -238,7 +238,7 @@ func TestForeignWriterAtEveryCall(t *testing.T) {
 			w.inj.Watch(func(call int, _ string) {
 				if call == from+k {
 					wrote = true
-					w.objects.Foreign().Put(bucket, "payouts.csv", foreign, object.Attrs{})
+					w.place.put("payouts.csv", foreign, object.Attrs{})
 				}
 			})
 			var err error

@@ -147,9 +147,7 @@ func metered(t testing.TB, data, keys store.DB) (w *world, db, headers *meter) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, at := range []**fault.Injector{&w.objects.Fault, &w.originals.Fault, &w.keys.Fault} {
-		*at = nil // an injector remembers every call
-	}
+	w.place.inject(nil) // an injector remembers every call
 	w.a = a
 	return w, db, headers
 }

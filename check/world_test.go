@@ -19,10 +19,9 @@ import (
 	"coffer/access"
 	"coffer/app"
 	"coffer/check"
-	envmem "coffer/envelope/mem"
+	"coffer/envelope"
 	"coffer/internal/fault"
 	"coffer/object"
-	objmem "coffer/object/mem"
 	"coffer/pipeline"
 	"coffer/remedy"
 	storemem "coffer/store/mem"
@@ -33,11 +32,12 @@ type world struct {
 	t         testing.TB
 	ctx       context.Context
 	inj       *fault.Injector
-	objects   *objmem.Store
-	originals *objmem.Store
+	place     place
+	objects   object.Store
+	originals object.Store
+	keys      envelope.Keys
 	db        *storemem.DB
 	headers   *storemem.DB
-	keys      *envmem.Keys
 	logDir    string
 	now       time.Time
 
@@ -83,19 +83,20 @@ var contents = sync.OnceValue(func() map[string][]byte {
 })
 
 func newWorld(t testing.TB, faults ...fault.Fault) *world {
+	return newWorldIn(t, newMemory(), faults...)
+}
+
+func newWorldIn(t testing.TB, p place, faults ...fault.Fault) *world {
 	w := &world{
-		t: t, ctx: context.Background(), inj: fault.New(), objects: objmem.New(), originals: objmem.New(), db: &storemem.DB{}, headers: &storemem.DB{},
-		keys: &envmem.Keys{}, logDir: filepath.Join(memoryDir(t), "log"), now: time.Date(2026, 7, 15, 9, 0, 0, 0, time.UTC),
+		t: t, ctx: context.Background(), inj: fault.New(), place: p, db: &storemem.DB{}, headers: &storemem.DB{}, logDir: filepath.Join(memoryDir(t), "log"), now: time.Date(2026, 7, 15, 9, 0, 0, 0, time.UTC),
 		before: map[string]snapshot{},
 	}
-	w.objects.CreateBucket(bucket)
-	w.originals.CreateBucket(remedy.OriginalsBucket)
+	w.objects, w.originals, w.keys = p.adapters(t, func() time.Time { return w.now })
 	for key, body := range contents() {
 		w.put(key, body)
 	}
-	for _, at := range []**fault.Injector{&w.objects.Fault, &w.originals.Fault, &w.db.Fault, &w.headers.Fault, &w.keys.Fault} {
-		*at = w.inj
-	}
+	p.inject(w.inj)
+	w.db.Fault, w.headers.Fault = w.inj, w.inj
 	w.start() // the first start is part of no story
 	w.inj.Arm(faults...)
 	return w
@@ -103,7 +104,7 @@ func newWorld(t testing.TB, faults ...fault.Fault) *world {
 
 func (w *world) put(key string, body []byte) {
 	attrs := object.Attrs{ContentType: "application/octet-stream", Metadata: map[string]string{"owner": "payments"}, Tags: []coffer.Tag{{Key: "team", Value: "payments"}}}
-	w.objects.Foreign().Put(bucket, key, body, attrs)
+	w.place.put(key, body, attrs)
 	w.before[key] = snapshot{sha256.Sum256(body), attrs}
 }
 
@@ -112,16 +113,25 @@ func (w *world) start() {
 	for {
 		a, err := app.Assemble(w.ctx, app.Adapters{
 			Objects: w.objects, Originals: w.originals, DB: w.db, Headers: w.headers, Keys: w.keys, LogDir: w.logDir,
-			LogKey: filepath.Join(filepath.Dir(w.logDir), "log.key"),
+			LogKey: filepath.Join(filepath.Dir(w.logDir), "log.key"), Remember: w.remember,
 		}, app.Config{}, func() time.Time { return w.now })
 		if err == nil {
 			w.a = a
 			return
 		}
-		if !errors.Is(err, fault.ErrInjected) {
+		if !errors.Is(err, fault.ErrInjected) && !w.inj.Dead() {
 			w.t.Fatalf("start: %v", err)
 		}
 		w.inj.Restart()
+	}
+}
+
+// remember gives the adapters the journal of uploads, where they want one.
+func (w *world) remember(j object.Journal) {
+	for _, st := range []object.Store{w.objects, w.originals} {
+		if st, ok := st.(interface{ Remember(object.Journal) }); ok {
+			st.Remember(j)
+		}
 	}
 }
 
@@ -245,30 +255,27 @@ func (w *world) purge(p *remedy.Plan) {
 func (w *world) original(key string, tagged bool) {
 	w.t.Helper()
 	want := w.before[key]
-	var body object.Body
-	var b []byte
-	var err error
-	w.inj.Aside(func() {
-		if body, err = w.objects.Open(w.ctx, coffer.Object{Bucket: bucket, Key: key}); err != nil {
-			w.t.Fatalf("object %s: %v", key, err)
-		}
-		b, err = io.ReadAll(body)
-	})
-	if err != nil || sha256.Sum256(b) != want.sum {
+	if sha256.Sum256(w.place.current(key)) != want.sum {
 		w.t.Fatalf("object %s is not the original", key)
 	}
-	if got := body.Info.Attrs; got.ContentType != want.attrs.ContentType || got.Metadata["owner"] != "payments" {
+	var info object.Info
+	var err error
+	w.inj.Aside(func() { info, err = w.objects.Stat(w.ctx, coffer.Object{Bucket: bucket, Key: key}) })
+	if err != nil {
+		w.t.Fatalf("object %s: %v", key, err)
+	}
+	if got := info.Attrs; got.ContentType != want.attrs.ContentType || got.Metadata["owner"] != "payments" {
 		w.t.Fatalf("object %s has other attributes than the original", key)
 	}
 	n, team := 0, false
-	for _, tag := range body.Info.Attrs.Tags {
+	for _, tag := range info.Attrs.Tags {
 		if strings.HasPrefix(tag.Key, "coffer:") {
 			n++
 		}
 		team = team || tag.Key == "team" && tag.Value == "payments"
 	}
 	if !team || tagged != (n == 4) {
-		w.t.Fatalf("object %s has tags %v", key, body.Info.Attrs.Tags)
+		w.t.Fatalf("object %s has tags %v", key, info.Attrs.Tags)
 	}
 }
 
@@ -301,7 +308,7 @@ func (w *world) holds() {
 	if r := w.check(false); r.Err() != nil || len(r.Litter) > 0 {
 		w.t.Fatalf("after the repair: %v, litter %q", r.Err(), r.Litter)
 	}
-	if n := w.objects.Stages() + w.originals.Stages(); n > 0 {
+	if n := w.place.unfinished(); n > 0 {
 		w.t.Fatalf("%d stages are left", n)
 	}
 }

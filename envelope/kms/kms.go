@@ -58,6 +58,8 @@ type Config struct {
 	// Old are the ARNs of further keys that may open what they wrapped: Key and Verify of before, after a change of the
 	// configuration, until no header names them.
 	Old []string
+	// Backoff gives the pauses between attempts. Nil: exponential with jitter, at most five seconds.
+	Backoff retry.BackoffDelayer
 }
 
 // Keys implements [envelope.Keyring] and may be used concurrently.
@@ -171,6 +173,9 @@ func (k *Keys) client(region string) *kms.Client {
 			// who waits for a reveal would wait for that.
 			o.Retryer = retry.NewStandard(func(o *retry.StandardOptions) {
 				o.MaxAttempts, o.MaxBackoff = maxAttempts, maxBackoff
+				if k.cfg.Backoff != nil {
+					o.Backoff = k.cfg.Backoff
+				}
 				o.Retryables = append(o.Retryables, retry.RetryableErrorCode{Codes: transient})
 			})
 		})
