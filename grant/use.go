@@ -77,19 +77,11 @@ func (g *Grants) intend(ctx context.Context, ask access.Ask, a Act, prepare func
 		}
 		ops = r.save()
 	}
-	if name, l, n := g.budget(ask, a); n > 0 {
-		op, over, err := g.charge(ctx, ask.Caller, name, l, n, permit.Now())
-		if err != nil {
-			return nil, none, err
-		}
-		if over != nil {
-			if err := g.refuse(ctx, ask, a.Action, a.Resource, "budget-"+name, over.Error()); !errors.Is(err, coffer.ErrDenied) {
-				return nil, none, err
-			}
-			return nil, none, over
-		}
-		ops = append(ops, op)
+	charge, err := g.charged(ctx, ask, a)
+	if err != nil {
+		return nil, none, err
 	}
+	ops = append(ops, charge...)
 	ref, err := g.Guard.Log.Apply(ctx, e, ops...)
 	if err != nil {
 		if len(ops) == 0 || !errors.Is(err, coffer.ErrConflict) {
@@ -101,6 +93,46 @@ func (g *Grants) intend(ctx context.Context, ask access.Ask, a Act, prepare func
 		g.alert(ctx, r)
 	}
 	return permit, ref, nil
+}
+
+// charged returns the operations that charge the act to the caller's budget. A budget that does not suffice is on record when it
+// returns the [*LimitError].
+func (g *Grants) charged(ctx context.Context, ask access.Ask, a Act) ([]store.Op, error) {
+	name, l, n := g.budget(ask, a)
+	if n == 0 {
+		return nil, nil
+	}
+	op, over, err := g.charge(ctx, ask.Caller, name, l, n, g.Now())
+	if err != nil {
+		return nil, err
+	}
+	if over != nil {
+		if err := g.refuse(ctx, ask, a.Action, a.Resource, "budget-"+name, over.Error()); !errors.Is(err, coffer.ErrDenied) {
+			return nil, err
+		}
+		return nil, over
+	}
+	return []store.Op{op}, nil
+}
+
+// Charge charges a permitted act that is recorded by apply, in the same Apply of the store as the operations that it is given. apply is
+// called again when another act of the caller was first. A budget that does not suffice is a [*LimitError]; apply was not called.
+func (g *Grants) Charge(ctx context.Context, ask access.Ask, a Act, apply func(...store.Op) error) error {
+	ask.Context = ask.Context.Claimed()
+	ask.Context.Grant = ""
+	mu := g.lock(ask.Caller)
+	mu.Lock()
+	defer mu.Unlock()
+	for range maxTries {
+		ops, err := g.charged(ctx, ask, a)
+		if err == nil {
+			err = apply(ops...)
+		}
+		if len(ops) == 0 || !errors.Is(err, coffer.ErrConflict) {
+			return err
+		}
+	}
+	return fmt.Errorf("%s: others spend the same budget: %w", a.Action, coffer.ErrConflict)
 }
 
 // notSure makes of an error that leaves it open whether the intent was recorded one that lets nothing happen.

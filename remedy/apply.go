@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"path"
-	"slices"
 	"strconv"
 	"time"
 
@@ -44,21 +43,41 @@ type Closing struct {
 	CorrectiveAction string // what was done so that it does not come again
 }
 
-// Approve records the caller's consent to exactly this plan.
+// Approve records the caller's consent to what can be done next with exactly this plan, good for a day: to applying it, also when
+// that was begun; once it is applied, to purging it, which is another act with a consent of its own. A consent of the same person
+// takes the place of their earlier one.
 func (m *Remedy) Approve(ctx context.Context, ask access.Ask, id string) (*Plan, error) {
 	p, permit, err := m.begin(ctx, ask, access.RemedyApprove, id)
 	if err != nil {
 		return nil, err
 	}
-	if p.State != Planned && p.State != Approved {
-		return nil, fmt.Errorf("plan %s is %s; only a planned one can be approved: %w", id, p.State, coffer.ErrConflict)
+	step := "approve"
+	switch p.State {
+	case Planned, Approved:
+		p.State = Approved
+	case Applying: // the consent ran out before somebody could take up what a crash left
+	case Applied:
+		step = "approve-purge"
+	default:
+		return nil, fmt.Errorf("plan %s is %s; there is nothing to approve: %w", id, p.State, coffer.ErrConflict)
 	}
-	if slices.ContainsFunc(p.Approvals, func(a Approval) bool { return a.By == ask.Caller.ID }) {
-		return p, nil
+	now := m.Now().UTC()
+	p.Approvals = p.Approvals.With(Approval{By: ask.Caller.ID, At: now, Until: now.Add(approvalTTL), For: p.consent(access.RemedyApprove)})
+	return p, m.record(ctx, permit, p, step, audit.Done)
+}
+
+// consent is the digest of what is consented to: everything about the plan that does not change once it is made, and the act. In
+// state Applied what can be approved next is the purge.
+func (p *Plan) consent(action access.Action) string {
+	act := access.RemedyApply
+	if action == access.RemedyPurge || action == access.RemedyApprove && p.State == Applied {
+		act = access.RemedyPurge
 	}
-	p.State = Approved
-	p.Approvals = append(p.Approvals, Approval{By: ask.Caller.ID, At: m.Now().UTC()})
-	return p, m.record(ctx, permit, p, "approve", audit.Done)
+	sum := sha256.Sum256(encode([]any{
+		"coffer plan 1", act, p.ID, p.Action, p.Include, p.Only, p.AsText, p.Object, p.Size, p.Findings, p.Changes, p.Digest, p.Counts,
+		p.Swept, p.PossibleCount, p.Authenticates, p.By, p.Created,
+	}))
+	return hex.EncodeToString(sum[:])
 }
 
 // begin loads the plan and asks whether the caller may do this with it.
@@ -71,21 +90,20 @@ func (m *Remedy) begin(ctx context.Context, ask access.Ask, action access.Action
 	if err != nil {
 		return nil, nil, err
 	}
-	p.Circumstances(&ask.Context)
+	if ask.Context.Now.IsZero() {
+		ask.Context.Now = m.Now()
+	}
+	p.Circumstances(&ask.Context, action)
 	permit, err := m.Guard.Check(ctx, ask.Caller, action, res, ask.Context)
 	return p, permit, err
 }
 
-// Circumstances adds to c what policies may ask about a plan: who made it, who approved it and until when that is good, and how many
-// values it changes.
-func (p *Plan) Circumstances(c *access.Context) {
+// Circumstances adds to c what policies may ask about a plan before this action: who made it, who consented to the action and until
+// when that is good, and how many values it changes.
+func (p *Plan) Circumstances(c *access.Context, action access.Action) {
+	*c = c.Claimed()
 	c.Requester, c.Values = p.By, p.Changes
-	for _, a := range p.Approvals {
-		c.Approvers = append(c.Approvers, a.By)
-		if until := a.At.Add(approvalTTL); c.ApprovedUntil.IsZero() || until.Before(c.ApprovedUntil) {
-			c.ApprovedUntil = until
-		}
-	}
+	p.Approvals.Good(p.consent(action), "", c.Now).Tell(c)
 }
 
 // locked runs act while this worker holds the lease on the plan's object, with the plan read again under it.

@@ -34,6 +34,7 @@ import (
 	"coffer/format"
 	"coffer/format/all"
 	"coffer/format/detect"
+	"coffer/grant"
 	"coffer/internal/planted"
 	"coffer/object"
 	"coffer/pipeline"
@@ -109,11 +110,8 @@ type Outcome struct {
 	Marker  string        `json:"marker,omitempty"` // version id of the delete marker
 }
 
-// Approval is one person's consent to exactly this plan.
-type Approval struct {
-	By string    `json:"by"`
-	At time.Time `json:"at"`
-}
+// Approval is one person's consent to applying, or to purging, exactly this plan.
+type Approval = grant.Approval
 
 // Plan is a fix of one object version.
 type Plan struct {
@@ -148,9 +146,9 @@ type Plan struct {
 	Unexamined []string `json:"unexamined,omitempty"`
 	Warnings   []string `json:"warnings,omitempty"`
 
-	By        string     `json:"by"`
-	Created   time.Time  `json:"created"`
-	Approvals []Approval `json:"approvals,omitempty"`
+	By        string          `json:"by"`
+	Created   time.Time       `json:"created"`
+	Approvals grant.Approvals `json:"approvals,omitempty"`
 
 	Started     time.Time `json:"started,omitzero"`
 	Original    *Kept     `json:"original,omitempty"`
@@ -178,6 +176,7 @@ type Remedy struct {
 	Records   triage.Records
 	Vault     *vault.Vault
 	Guard     *audit.Guard
+	Grants    *grant.Grants
 	Detectors *detect.Set
 	Allow     func(bucket string) bool
 	MAC       func(label string, data []byte) []byte
@@ -399,7 +398,15 @@ func (m *Remedy) Plan(ctx context.Context, ask access.Ask, g Group, opt Options)
 			return nil, fmt.Errorf("nothing to %s: %s: %w", opt.Action, p.leavesText(), coffer.ErrInvalid)
 		}
 	}
-	return p, m.record(ctx, permit, p, "plan", audit.Done)
+	record := func(ops ...store.Op) error {
+		p.version = store.Absent
+		return m.record(ctx, permit, p, "plan", audit.Done, ops...)
+	}
+	if opt.Action != Tokenise {
+		return p, record()
+	}
+	// Equal tokens tell that values are equal, so that a plan which makes them is charged to a budget.
+	return p, m.Grants.Charge(ctx, ask, grant.Act{Action: access.RemedyPlan, Resource: resourceOf(p.ID, g.Records)}, record)
 }
 
 // id returns the id of the plan.

@@ -371,7 +371,7 @@ func (e *env) resource(d access.Description, id string, circumstances *access.Co
 		if err != nil {
 			return access.Resource{}, err
 		}
-		p.Circumstances(circumstances)
+		p.Circumstances(circumstances, d.Action)
 		return e.app.Remedy.Resource(e.ctx, p)
 	case slices.Contains(d.On, access.Finding):
 		rec, _, err := e.app.Desk.Read(e.ctx, e.ask(), id)
