@@ -476,3 +476,28 @@ func BenchmarkDecide(b *testing.B) {
 		}
 	}
 }
+
+func TestSightsOfRoles(t *testing.T) {
+	want := map[string]access.Sight{
+		access.RoleOperator: access.SeesFull, access.RoleEngineer: access.SeesFull, access.RoleApprover: access.SeesMasked,
+		access.RoleAuditor: access.SeesExistent, access.RolePrivacyOfficer: access.SeesApproved, access.RoleResponder: access.SeesMasked,
+		access.RolePlatform: access.SeesExistent, access.RoleService: access.SeesNothing,
+	}
+	cells := load(t, nil).Matrix(now)
+	if len(cells) != 4*len(want) {
+		t.Errorf("%d cells, want 4 for each of %d roles", len(cells), len(want))
+	}
+	for _, c := range cells {
+		if c.Sight != want[c.Role] {
+			t.Errorf("%s sees %s: %s, want %s", c.Role, c.Category, c.Sight, want[c.Role])
+		}
+	}
+	// A policy about a kind of data shows in its column alone.
+	p := load(t, fstest.MapFS{"a.cedar": {Data: []byte(openDoor + `@id("no-credentials") @advice("x")
+forbid (principal in Role::"clerk", action == Action::"value.reveal", resource) when { resource.categories.contains("CREDENTIALS") };`)}})
+	for _, c := range p.Matrix(now) {
+		if full := c.Category != "CREDENTIALS"; (c.Sight == access.SeesFull) != full {
+			t.Errorf("clerk sees %s: %s", c.Category, c.Sight)
+		}
+	}
+}

@@ -63,6 +63,7 @@ type cli struct {
 	Doctor     doctorCmd     `cmd:"" help:"Look at the installation and say what is wrong and what helps."`
 	Backup     backupCmd     `cmd:"" help:"Write a consistent copy of the home, without objects and by default without keys."`
 	Restore    restoreCmd    `cmd:"" help:"Make a new home from a backup."`
+	Access     accessCmd     `cmd:"" help:"Requests for access: ask, approve, deny; emergencies and their review."`
 	Policy     policyCmd     `cmd:"" help:"Check, test and explain the policies."`
 	User       userCmd       `cmd:"" help:"Say who can sign in to the server."`
 	Token      tokenCmd      `cmd:"" help:"Make, list and revoke access tokens for scripts."`

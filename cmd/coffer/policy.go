@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -22,6 +23,7 @@ type policyCmd struct {
 	Check   policyCheckCmd   `cmd:"" help:"Check a folder of policies against the schema."`
 	Test    policyTestCmd    `cmd:"" help:"Ask the policies the questions of a file and compare the answers with those it expects."`
 	Explain policyExplainCmd `cmd:"" help:"Say which policies decide about an action, why, and whom to ask."`
+	Matrix  policyMatrixCmd  `cmd:"" help:"Say what each role sees of each kind of data."`
 }
 
 // policies loads the policies in dir; without one those of the configuration, else the default set. Nothing is opened.
@@ -63,6 +65,46 @@ func (c *policyCheckCmd) Run(e *env) error {
 	return nil
 }
 
+type policyMatrixCmd struct {
+	Dir string `arg:"" optional:"" type:"existingdir" help:"Folder of *.cedar files; the policies in force when it is left out."`
+}
+
+func (c *policyMatrixCmd) Run(e *env) error {
+	p, _, err := e.policies(c.Dir)
+	if err != nil {
+		return err
+	}
+	head, row := []string{"ROLE"}, []string(nil)
+	var rows [][]string
+	for _, m := range p.Matrix(time.Now()) {
+		if e.JSON {
+			if err := e.out.element(m); err != nil {
+				return err
+			}
+			continue
+		}
+		if len(row) == 0 || row[0] != m.Role {
+			row = []string{m.Role}
+			rows = append(rows, row)
+		}
+		if len(rows) == 1 {
+			head = append(head, m.Category)
+		}
+		row = append(row, string(m.Sight))
+		rows[len(rows)-1] = row
+	}
+	if e.JSON {
+		return nil
+	}
+	t := e.out.table(0, head...)
+	for _, r := range rows {
+		t.row(r...)
+	}
+	t.print()
+	e.out.say("exists: that there is a finding; approved: values with an approved request; full: values with a reason")
+	return nil
+}
+
 type policyTestCmd struct {
 	File     string `arg:"" help:"YAML or JSON with cases; - is standard input."`
 	Policies string `help:"Folder of *.cedar files; the policies in force when it is left out." type:"existingdir" placeholder:"DIR"`
@@ -81,7 +123,7 @@ func (policyTestCmd) Help() string {
     by: [engineer-reveal]
 
 Left out: a caller's id is "caller" and its kind "user"; a resource's id is "resource", its kind the first that the action is for and
-its origin macie; now is 2026-01-01T00:00:00Z. by, when it is given, names all policies that decide.`
+its origin macie; now is 2026-01-01T00:00:00Z and the caller just signed in (signInAge: 20m says otherwise). by, when it is given, names all policies that decide.`
 }
 
 // policyCase is one question with the answer that is expected.
@@ -92,6 +134,8 @@ type policyCase struct {
 		Kind  access.CallerKind `yaml:"kind"`
 		Roles []string          `yaml:"roles"`
 		Teams []string          `yaml:"teams"`
+		// Scopes of a token.
+		Scopes []access.Action `yaml:"scopes"`
 	} `yaml:"caller"`
 	Action   access.Action `yaml:"action"`
 	Resource struct {
@@ -107,14 +151,21 @@ type policyCase struct {
 		Tags       map[string]string `yaml:"tags"`
 	} `yaml:"resource"`
 	Context struct {
-		Now           time.Time `yaml:"now"`
-		Local         bool      `yaml:"local"`
-		Reason        string    `yaml:"reason"`
-		Note          string    `yaml:"note"`
-		Values        int       `yaml:"values"`
-		Requester     string    `yaml:"requester"`
-		Approvers     []string  `yaml:"approvers"`
-		ApprovedUntil time.Time `yaml:"approvedUntil"`
+		Now     time.Time `yaml:"now"`
+		Local   bool      `yaml:"local"`
+		Reason  string    `yaml:"reason"`
+		Note    string    `yaml:"note"`
+		Ticket  string    `yaml:"ticket"`
+		Purpose string    `yaml:"purpose"`
+		Values  int       `yaml:"values"`
+		// Network is the address of who asks; SignInAge how long ago they signed in, such as 5m, 0s when it is left out.
+		Network       netip.Addr     `yaml:"network"`
+		SignInAge     *time.Duration `yaml:"signInAge"`
+		MFA           bool           `yaml:"mfa"`
+		BreakGlass    bool           `yaml:"breakGlass"`
+		Requester     string         `yaml:"requester"`
+		Approvers     []string       `yaml:"approvers"`
+		ApprovedUntil time.Time      `yaml:"approvedUntil"`
 	} `yaml:"context"`
 	Expect string   `yaml:"expect"`
 	By     []string `yaml:"by"`
@@ -232,7 +283,7 @@ func (x *policyCase) request() (access.Request, error) {
 		return none, fmt.Errorf("no action has this name; coffer policy explain lists them: %w", coffer.ErrInvalid)
 	}
 	r := access.Request{
-		Caller: access.Caller{ID: x.Caller.ID, Kind: x.Caller.Kind, Roles: x.Caller.Roles, Teams: x.Caller.Teams},
+		Caller: access.Caller{ID: x.Caller.ID, Kind: x.Caller.Kind, Roles: x.Caller.Roles, Teams: x.Caller.Teams, Scopes: x.Caller.Scopes},
 		Action: x.Action,
 		Resource: access.Resource{
 			Kind: x.Resource.Kind, ID: x.Resource.ID, Types: x.Resource.Types, Categories: x.Resource.Categories, Bucket: x.Resource.Bucket,
@@ -240,6 +291,7 @@ func (x *policyCase) request() (access.Request, error) {
 		},
 		Context: access.Context{
 			Now: x.Context.Now, Local: x.Context.Local, Reason: x.Context.Reason, Note: x.Context.Note, Values: x.Context.Values,
+			Ticket: x.Context.Ticket, Purpose: x.Context.Purpose, Network: x.Context.Network, MFA: x.Context.MFA, BreakGlass: x.Context.BreakGlass,
 			Requester: x.Context.Requester, Approvers: x.Context.Approvers, ApprovedUntil: x.Context.ApprovedUntil,
 		},
 	}
@@ -262,6 +314,10 @@ func (x *policyCase) request() (access.Request, error) {
 	}
 	if r.Context.Now.IsZero() {
 		r.Context.Now = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	}
+	r.Context.SignedIn = r.Context.Now
+	if x.Context.SignInAge != nil {
+		r.Context.SignedIn = r.Context.Now.Add(-*x.Context.SignInAge)
 	}
 	severities := []string{"", "low", "medium", "high"}
 	n := slices.Index(severities, x.Resource.Severity)
@@ -318,7 +374,7 @@ func (c *policyExplainCmd) Run(e *env) error {
 		Resource: access.Resource{Kind: d.On[0], ID: "resource", Origins: []coffer.Origin{coffer.OriginMacie}}}
 	if c.Role != nil {
 		r.Caller = access.Caller{ID: "a-person", Kind: access.UserCaller, Roles: c.Role}
-		r.Context.Local = false
+		r.Context.Local, r.Context.SignedIn = false, r.Context.Now
 	}
 	if c.Pending {
 		r.Context.Requester = "another-person"
@@ -331,10 +387,14 @@ func (c *policyExplainCmd) Run(e *env) error {
 	} else if r.Resource.Kind == access.System {
 		r.Resource = access.Resource{Kind: access.System}
 	}
-	dec := a.Policy.Decide(r)
+	policy, err := a.Guard.Current(e.ctx)
+	if err != nil {
+		return err
+	}
+	dec := policy.Decide(r)
 	var who []string
 	if !dec.Allow {
-		who = a.Policy.WhoMay(r)
+		who = policy.WhoMay(r)
 	}
 	if e.JSON {
 		return e.out.element(map[string]any{

@@ -30,10 +30,17 @@ type why struct {
 	Note   string `help:"Why, in at least 10 characters." required:"" placeholder:"TEXT"`
 }
 
+// granted is what else an act on values may rest on.
+type granted struct {
+	Ticket string `help:"Number of a ticket elsewhere." placeholder:"ID"`
+	Grant  string `help:"Id of the approved request, or of the broken glass, to act on." placeholder:"REQUEST"`
+}
+
 type valueRevealCmd struct {
 	ID string   `arg:"" help:"Finding id, or a token."`
 	N  []string `arg:"" optional:"" help:"Numbers of occurrences; all when none is given."`
 	why
+	granted
 }
 
 // Help is the long help of the command.
@@ -64,13 +71,15 @@ func (c *valueRevealCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
+	ask := e.reason(c.Reason, c.Note)
+	ask.Context.Ticket, ask.Context.Grant = c.Ticket, c.Grant
 	var list []vault.Revealed
 	if strings.HasPrefix(c.ID, "tok_") {
 		var one vault.Revealed
-		one, err = a.Vault.Detokenise(e.ctx, e.reason(c.Reason, c.Note), c.ID)
+		one, err = a.Vault.Detokenise(e.ctx, ask, c.ID)
 		list = []vault.Revealed{one}
 	} else {
-		list, err = a.Vault.Reveal(e.ctx, e.reason(c.Reason, c.Note), c.ID, ns...)
+		list, err = a.Vault.Reveal(e.ctx, ask, c.ID, ns...)
 	}
 	if err != nil {
 		return err
