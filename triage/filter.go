@@ -165,9 +165,12 @@ func FilterOf(query url.Values, others ...string) (Filter, error) {
 	return f, nil
 }
 
-// And returns a filter that selects what both select.
-func (f Filter) And(g Filter) Filter {
-	return Filter{terms: slices.Concat(f.terms, g.terms)}
+// Override returns a filter of f's terms, but for the fields that g names, and all of g's: a saved view, narrowed or turned by hand.
+func (f Filter) Override(g Filter) Filter {
+	kept := slices.DeleteFunc(slices.Clone(f.terms), func(t term) bool {
+		return slices.ContainsFunc(g.terms, func(o term) bool { return o.field == t.field })
+	})
+	return Filter{terms: append(kept, g.terms...)}
 }
 
 // add takes in one pair.

@@ -43,6 +43,7 @@ const reads = 8
 type Index struct {
 	records Records
 	now     func() time.Time
+	least   int // findings from which on a snapshot is kept
 
 	mu     sync.RWMutex // guards the next four
 	table  *table       // nil: not open
@@ -64,7 +65,7 @@ type refresh struct {
 
 // NewIndex returns the index of the findings in rs. It reads nothing.
 func NewIndex(rs Records) *Index {
-	return &Index{records: rs, now: time.Now, turn: make(chan struct{}, 1)}
+	return &Index{records: rs, now: time.Now, least: snapshotLeast, turn: make(chan struct{}, 1)}
 }
 
 // Query asks for a part of a list.
@@ -425,7 +426,7 @@ const (
 // the context has ended.
 func (x *Index) keep(ctx context.Context) error {
 	x.mu.RLock()
-	due := x.table.len() >= snapshotLeast && x.change > x.table.len()/10
+	due := x.table.len() >= x.least && x.change > x.table.len()/10
 	x.mu.RUnlock()
 	if due {
 		err := x.save(ctx)

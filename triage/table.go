@@ -499,20 +499,33 @@ type Facet struct {
 // maxFacet is how many values a facet lists.
 const maxFacet = 100
 
-// fewValues is up to how many values bitmaps are intersected, instead of looking at every row.
-const fewValues = 64
-
 func (t *table) facet(name string, among *roaring.Bitmap) Facet {
 	c := t.columns[name]
 	counts := make([]int, len(c.values))
+	// Intersecting two bitmaps takes about 4 µs for 65,536 rows of the table, looking at a row about 3 ns.
+	intersect := len(c.values) * (1 + t.len()>>16) * 4000
 	switch {
 	case among == nil:
 		for code, b := range c.bits {
 			counts[code] = int(b.GetCardinality())
 		}
-	case c.setCodes != nil || len(c.values) <= fewValues:
+	case intersect < 3*t.size(among):
 		for code, b := range c.bits {
 			counts[code] = int(among.AndCardinality(b))
+		}
+	case c.setCodes != nil:
+		sets := make([]int, len(c.sets))
+		t.all(among, func(rows []uint32) {
+			for _, row := range rows {
+				sets[c.of[row]]++
+			}
+		})
+		for set, n := range sets {
+			for i, m := range c.sets[set] {
+				if slices.Index(c.sets[set], m) == i { // a finding counts once
+					counts[m] += n
+				}
+			}
 		}
 	default:
 		t.all(among, func(rows []uint32) {
@@ -666,30 +679,49 @@ func (t *table) page(among *roaring.Bitmap, o Order, after *place, back bool, li
 	return rows, more
 }
 
-// pick is page for few rows: it sorts them instead of walking all.
+// pick is page for few rows: it looks at them all and keeps the best, instead of walking the order.
 func (t *table) pick(among *roaring.Bitmap, s *sorting, after *place, back bool, limit int) (rows []uint32, more bool) {
 	type placed struct {
 		place
 		row uint32
 	}
-	var all []placed
+	first := func(a, b placed) int {
+		if back {
+			a, b = b, a
+		}
+		return a.compare(b.place)
+	}
+	var best []placed // unsorted; cut when there are many
+	var bound *place  // of the last one that can be among them
+	cut := func() {
+		slices.SortFunc(best, first)
+		if more = more || len(best) > limit; len(best) > limit {
+			best = best[:limit]
+			bound = &place{best[limit-1].key, best[limit-1].id}
+		}
+	}
 	t.all(among, func(part []uint32) {
 		for _, row := range part {
-			p := t.place(s, row)
-			if after == nil || !back && p.compare(*after) > 0 || back && p.compare(*after) < 0 {
-				all = append(all, placed{p, row})
+			if bound != nil {
+				// Most rows are out at the first look.
+				if key := s.key(row); !back && key > bound.key || back && key < bound.key {
+					continue
+				}
+			}
+			p := placed{t.place(s, row), row}
+			if after != nil && (!back && p.compare(*after) <= 0 || back && p.compare(*after) >= 0) {
+				continue
+			}
+			if best = append(best, p); len(best) >= 4*limit+64 {
+				cut()
 			}
 		}
 	})
-	slices.SortFunc(all, func(a, b placed) int { return a.compare(b.place) })
-	if more = len(all) > limit; more {
-		if back {
-			all = all[len(all)-limit:]
-		} else {
-			all = all[:limit]
-		}
+	cut()
+	if back {
+		slices.Reverse(best)
 	}
-	for _, p := range all {
+	for _, p := range best {
 		rows = append(rows, p.row)
 	}
 	return rows, more

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"coffer"
@@ -12,10 +15,23 @@ type findingCmd struct {
 	List     findingListCmd     `cmd:"" help:"List sensitive data findings, newest first."`
 	Show     findingShowCmd     `cmd:"" help:"Show a finding with its places and masked values."`
 	Relocate findingRelocateCmd `cmd:"" help:"Look for a changed object's values in its bytes of today."`
+
+	Count          findingCountCmd          `cmd:"" help:"Count findings by the values of fields."`
+	Assign         findingAssignCmd         `cmd:"" help:"Say whose findings are."`
+	Status         findingStatusCmd         `cmd:"" help:"Say that findings are worked on, or not any more, or open them again."`
+	Close          findingCloseCmd          `cmd:"" help:"Close findings, with what PCI DSS 12.10.7 asks for."`
+	Note           findingNoteCmd           `cmd:"" help:"Add a note to a finding, or show its notes."`
+	Ticket         findingTicketCmd         `cmd:"" help:"Set the tickets of a finding."`
+	Protection     findingProtectionCmd     `cmd:"" help:"Show how bucket and object are protected, as Macie reported and now."`
+	Elsewhere      findingElsewhereCmd      `cmd:"" help:"Say in which other findings the same values stand, without showing them."`
+	FalsePositives findingFalsePositivesCmd `cmd:"" help:"Show how often identifiers were wrong, and propose suppression rules."`
+	View           findingViewCmd           `cmd:"" help:"List, save and delete views."`
 }
 
 type findingListCmd struct {
-	Filter []string `help:"Select: field=a,b field!=a field.gte=x; may be repeated. Fields: account bucket category created finding key origin plan received region severity state status type verdict." placeholder:"TERM" sep:"none"`
+	Filter []string `help:"Select: field=a,b field!=a field.gte=x q=words; may be repeated. Fields: account bucket category confirmed created false-positive finding judged key month occurrences origin owner plan q received region sealed severity state status ticket type updated verdict." placeholder:"TERM" sep:"none"`
+	View   string   `help:"Select and order as a saved view does; terms given here replace its terms on the same field." placeholder:"NAME"`
+	Order  string   `help:"-created (default), created, -received, -updated, -severity or -sealed." placeholder:"ORDER"`
 	Limit  int      `help:"Show at most this many." placeholder:"N"`
 	IDs    bool     `name:"ids" help:"Print the ids alone, for the next command."`
 }
@@ -34,15 +50,31 @@ func (c *findingListCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	list, err := a.Desk.List(e.ctx, e.ask(), f)
+	order := c.Order
+	if c.View != "" {
+		v, err := e.view(c.View)
+		if err != nil {
+			return err
+		}
+		saved, err := triage.ParseFilter(v.Filter...)
+		if err != nil {
+			return err
+		}
+		f, order = saved.Override(f), cmp.Or(order, string(v.Order))
+	}
+	if _, err := triage.ParseOrder(order); err != nil {
+		return usage("%v", err)
+	}
+	page, err := a.Desk.Page(e.ctx, e.ask(), triage.PageQuery{Filter: f, Order: triage.Order(order), Limit: c.Limit})
 	if err != nil {
 		return err
 	}
+	if page.Lag != nil {
+		return page.Lag
+	}
+	list := page.Findings
 	t := e.out.table(4, "FINDING", "SEVERITY", "STATUS", "STATE", "OBJECT", "SEALED", "CREATED")
-	for i, s := range list {
-		if c.Limit > 0 && i == c.Limit {
-			break
-		}
+	for _, s := range list {
 		if e.JSON {
 			if err := e.out.element(s); err != nil {
 				return err
@@ -59,13 +91,28 @@ func (c *findingListCmd) Run(e *env) error {
 	if !e.JSON && !c.IDs {
 		t.print()
 		switch {
-		case len(list) == 0 && len(c.Filter) > 0:
+		case page.Total > len(list):
+			e.out.say("%d of %s.", len(list), plural(page.Total, "finding"))
+		case len(list) == 0 && (len(c.Filter) > 0 || c.View != ""):
 			e.out.say("No finding matches.")
 		case len(list) == 0:
 			e.out.say("No findings. Take some in with `coffer ingest FILE`.")
 		}
 	}
 	return nil
+}
+
+// view returns the saved view of that name: the caller's own, or a shared one.
+func (e *env) view(name string) (triage.View, error) {
+	views, err := e.app.Desk.Views(e.ctx, e.ask())
+	if err != nil {
+		return triage.View{}, err
+	}
+	i := slices.IndexFunc(views, func(v triage.View) bool { return v.Name == name })
+	if i < 0 {
+		return triage.View{}, fmt.Errorf("view: %w", coffer.ErrNotFound)
+	}
+	return views[i], nil
 }
 
 type findingShowCmd struct {
@@ -135,6 +182,11 @@ func (e *env) showFinding(rec *triage.Record, lines []triage.Line) error {
 	field("status", string(rec.Status))
 	field("verdict", string(rec.Verdict))
 	field("note", rec.Note)
+	if rec.Notes > 0 {
+		field("notes", fmt.Sprintf("%d; see coffer finding note %s", rec.Notes, f.ID))
+	}
+	field("owner", rec.Owner)
+	field("tickets", strings.Join(rec.Tickets, " "))
 	field("fixed by", rec.Plan)
 	if c := rec.Closing; c != nil {
 		field("closed", fmt.Sprintf("%s; authentication data: %t; origin: %s; corrective action: %s", c.Disposition, c.AuthenticationData, c.Origin, c.CorrectiveAction))

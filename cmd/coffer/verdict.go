@@ -36,5 +36,8 @@ func (c *verdictCmd) Run(e *env) error {
 		return e.out.element(rec.Summary())
 	}
 	e.out.say("%s is %s; the finding is %s.", c.Finding, c.Verdict, rec.Status)
+	if c.Verdict == triage.Intended && n == 0 && rec.Status.Active() {
+		e.out.say("It is about card data: close it with `coffer finding close`, which asks for what PCI DSS 12.10.7 wants recorded.")
+	}
 	return nil
 }

@@ -35,7 +35,7 @@ const page = 1000
 type Store struct {
 	// Fault fails chosen calls. The calls are named object.Stat, object.Open, object.List (one for each page of 1,000),
 	// object.Versions (likewise), object.Versioning, object.Copies, object.Tag, object.Stage, object.StagedOpen,
-	// object.Commit, object.Abort, object.Copy, object.Delete and object.Sweep. Nil fails none.
+	// object.Commit, object.Abort, object.Copy, object.Delete, object.Sweep and object.Protections. Nil fails none.
 	Fault *fault.Injector
 	// CopiesOf answers Copies. Nil: there are none.
 	CopiesOf func(coffer.Object) ([]object.Copy, error)

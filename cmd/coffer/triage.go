@@ -1,0 +1,417 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"coffer"
+	"coffer/access"
+	"coffer/triage"
+	"coffer/vault"
+)
+
+type findingCountCmd struct {
+	By     []string `arg:"" help:"Fields by whose values findings are counted: account bucket category confirmed false-positive month origin owner region severity state status type verdict."`
+	Filter []string `help:"Count only these; see finding list." placeholder:"TERM" sep:"none"`
+}
+
+// countJSON is the contract of `coffer finding count --json`.
+type countJSON struct {
+	By    string `json:"by"`
+	Value string `json:"value"`
+	Count int    `json:"count"`
+}
+
+func (c *findingCountCmd) Run(e *env) error {
+	f, err := triage.ParseFilter(c.Filter...)
+	if err != nil {
+		return usage("%v", err)
+	}
+	a, err := e.open()
+	if err != nil {
+		return err
+	}
+	p, err := a.Desk.Page(e.ctx, e.ask(), triage.PageQuery{Filter: f, Limit: 1, Facets: c.By})
+	if err != nil {
+		return err
+	}
+	if p.Lag != nil {
+		return p.Lag
+	}
+	t := e.out.table(1, "BY", "VALUE", "FINDINGS")
+	for _, by := range c.By {
+		facet := p.Facets[by]
+		for _, n := range facet.Values {
+			if e.JSON {
+				if err := e.out.element(countJSON{by, n.Value, n.Count}); err != nil {
+					return err
+				}
+			}
+			t.row(by, n.Value, fmt.Sprint(n.Count))
+		}
+		if more := facet.Distinct - len(facet.Values); more > 0 {
+			t.row(by, fmt.Sprintf("and %d more", more), "")
+		}
+	}
+	if !e.JSON {
+		t.print()
+		e.out.say("%s with %s in %s.", plural(p.Total, "finding"), plural(int(p.Values), "sealed value"), plural(p.Objects, "object"))
+	}
+	return nil
+}
+
+// changed shows what became of findings that were changed one by one.
+func (e *env) changed(ids []string, do func(context.Context, triage.Target) (*triage.Record, error)) error {
+	a, err := e.open()
+	if err != nil {
+		return err
+	}
+	results, err := a.Desk.Bulk(e.ctx, e.ask(), triage.Selection{IDs: ids}, do)
+	if err != nil {
+		return err
+	}
+	failed := false
+	for _, r := range results {
+		switch {
+		case r.Err != nil && len(results) == 1:
+			return r.Err
+		case r.Err != nil:
+			failed = true
+			e.fail(fmt.Errorf("%s: %w", r.Finding, r.Err), code(r.Err))
+		case e.JSON:
+			if err := e.out.element(r.Record.Summary()); err != nil {
+				return err
+			}
+		default:
+			owner := "nobody's"
+			if r.Record.Owner != "" {
+				owner = r.Record.Owner + "'s"
+			}
+			e.out.say("%s is %s and %s.", r.Finding, r.Record.Status, owner)
+		}
+	}
+	if failed {
+		return &quietError{}
+	}
+	return nil
+}
+
+type findingAssignCmd struct {
+	ID    []string `arg:"" help:"Finding ids."`
+	Owner string   `help:"Whose they are: a person's id, me, or none." required:"" placeholder:"ID|me|none"`
+}
+
+func (c *findingAssignCmd) Run(e *env) error {
+	a, err := e.open()
+	if err != nil {
+		return err
+	}
+	owner := c.Owner
+	switch owner {
+	case "me":
+		owner = e.caller.ID
+	case "none":
+		owner = ""
+	}
+	return e.changed(c.ID, func(ctx context.Context, t triage.Target) (*triage.Record, error) {
+		return a.Desk.Assign(ctx, e.ask(), t, owner)
+	})
+}
+
+type findingStatusCmd struct {
+	Status string   `arg:"" enum:"begin,stop,reopen" help:"begin: somebody works on them. stop: nobody does. reopen: closed ones are open again."`
+	ID     []string `arg:"" help:"Finding ids."`
+}
+
+func (c *findingStatusCmd) Run(e *env) error {
+	a, err := e.open()
+	if err != nil {
+		return err
+	}
+	do := map[string]func(context.Context, access.Ask, triage.Target) (*triage.Record, error){
+		"begin": a.Desk.Begin, "stop": a.Desk.Stop, "reopen": a.Desk.Reopen,
+	}[c.Status]
+	return e.changed(c.ID, func(ctx context.Context, t triage.Target) (*triage.Record, error) { return do(ctx, e.ask(), t) })
+}
+
+type findingCloseCmd struct {
+	ID               []string `arg:"" help:"Finding ids."`
+	Disposition      string   `help:"What was done with the data." required:"" placeholder:"TEXT"`
+	Authentication   string   `name:"authentication-data" enum:"yes,no," default:"" help:"Was card authentication data stored with it? Demanded for card data." placeholder:"yes|no"`
+	Origin           string   `help:"Where it came from. Demanded for card data." placeholder:"TEXT"`
+	CorrectiveAction string   `help:"What was done so that it does not happen again. Demanded for card data." placeholder:"TEXT"`
+}
+
+func (c *findingCloseCmd) Run(e *env) error {
+	a, err := e.open()
+	if err != nil {
+		return err
+	}
+	var authentication *bool
+	if c.Authentication != "" {
+		yes := c.Authentication == "yes"
+		authentication = &yes
+	}
+	return e.changed(c.ID, func(ctx context.Context, t triage.Target) (*triage.Record, error) {
+		return a.Desk.Close(ctx, e.ask(), t, triage.Closing{
+			Disposition: c.Disposition, Origin: c.Origin, CorrectiveAction: c.CorrectiveAction,
+		}, authentication)
+	})
+}
+
+type findingNoteCmd struct {
+	ID   string `arg:"" help:"Finding id."`
+	Text string `arg:"" optional:"" help:"The note to add; without it the notes are shown."`
+}
+
+func (c *findingNoteCmd) Run(e *env) error {
+	a, err := e.open()
+	if err != nil {
+		return err
+	}
+	if c.Text != "" {
+		return e.changed([]string{c.ID}, func(ctx context.Context, t triage.Target) (*triage.Record, error) {
+			return a.Desk.AddNote(ctx, e.ask(), t, c.Text)
+		})
+	}
+	notes, err := a.Desk.Notes(e.ctx, e.ask(), c.ID)
+	if err != nil {
+		return err
+	}
+	t := e.out.table(1, "AT", "BY", "NOTE")
+	for _, n := range notes {
+		if e.JSON {
+			if err := e.out.element(n); err != nil {
+				return err
+			}
+			continue
+		}
+		t.row(n.At.Format(time.RFC3339), n.By, n.Text)
+	}
+	t.print()
+	return nil
+}
+
+type findingTicketCmd struct {
+	ID     string   `arg:"" help:"Finding id."`
+	Ticket []string `arg:"" optional:"" help:"All its tickets from now on; without any it has none."`
+}
+
+func (c *findingTicketCmd) Run(e *env) error {
+	a, err := e.open()
+	if err != nil {
+		return err
+	}
+	return e.changed([]string{c.ID}, func(ctx context.Context, t triage.Target) (*triage.Record, error) {
+		return a.Desk.SetTickets(ctx, e.ask(), t, c.Ticket)
+	})
+}
+
+type findingProtectionCmd struct {
+	ID string `arg:"" help:"Finding id."`
+}
+
+func (c *findingProtectionCmd) Run(e *env) error {
+	a, err := e.open()
+	if err != nil {
+		return err
+	}
+	all, err := a.Desk.Protections(e.ctx, e.ask(), c.ID)
+	if err != nil {
+		return err
+	}
+	t := e.out.table(1, "OF", "WHAT", "REPORTED", "NOW", "")
+	for _, p := range all {
+		if e.JSON {
+			if err := e.out.element(p); err != nil {
+				return err
+			}
+			continue
+		}
+		mark := ""
+		if p.Differs {
+			mark = "differs"
+		}
+		t.row(p.Of, p.What, p.Reported, p.Now, mark)
+	}
+	if !e.JSON {
+		t.print()
+	}
+	return nil
+}
+
+type findingElsewhereCmd struct {
+	ID string `arg:"" help:"Finding id."`
+}
+
+// elsewhereJSON is the contract of `coffer finding elsewhere --json`.
+type elsewhereJSON struct {
+	Finding string            `json:"finding"`
+	Object  coffer.Object     `json:"object"`
+	Values  int               `json:"values"`
+	Types   []coffer.DataType `json:"types"`
+}
+
+func (c *findingElsewhereCmd) Run(e *env) error {
+	a, err := e.open()
+	if err != nil {
+		return err
+	}
+	var s *vault.Shared
+	if s, err = a.Vault.Elsewhere(e.ctx, e.ask(), c.ID); err != nil {
+		return err
+	}
+	t := e.out.table(1, "FINDING", "OBJECT", "VALUES")
+	for _, f := range s.Findings {
+		if e.JSON {
+			f.Object.ETag = ""
+			if err := e.out.element(elsewhereJSON(f)); err != nil {
+				return err
+			}
+			continue
+		}
+		t.row(f.Finding, "s3://"+f.Object.Bucket+"/"+f.Object.Key, fmt.Sprint(f.Values))
+	}
+	if e.JSON {
+		return nil
+	}
+	t.print()
+	e.out.say("%d of %s stand in other findings, too.", s.Values, plural(s.Sought, "different value"))
+	if s.Limited {
+		e.out.say("There are more; they were not all compared.")
+	}
+	for _, typ := range s.NotIndexed {
+		e.out.say("Not looked for: %s; turn its index on with `coffer value index '%s'`.", typ, typ)
+	}
+	return nil
+}
+
+type findingFalsePositivesCmd struct {
+	Filter []string `help:"Look only at these; see finding list." placeholder:"TERM" sep:"none"`
+}
+
+// Help is the long help of the command.
+func (findingFalsePositivesCmd) Help() string {
+	return "How often was each identifier wrong, and which suppression rules of Macie would spare the work? Example: coffer finding false-positives --filter judged.gte=-90d"
+}
+
+// rateJSON and suppressionJSON are the contract of `coffer finding false-positives --json`.
+type rateJSON struct {
+	Kind string `json:"kind"`
+	triage.Rate
+}
+
+type suppressionJSON struct {
+	Kind string `json:"kind"`
+	triage.Suppression
+	Command string `json:"command"`
+}
+
+func (c *findingFalsePositivesCmd) Run(e *env) error {
+	f, err := triage.ParseFilter(c.Filter...)
+	if err != nil {
+		return usage("%v", err)
+	}
+	a, err := e.open()
+	if err != nil {
+		return err
+	}
+	r, err := a.Desk.FalsePositives(e.ctx, e.ask(), f)
+	if err != nil {
+		return err
+	}
+	if e.JSON {
+		for _, rate := range r.Rates {
+			if err := e.out.element(rateJSON{"rate", rate}); err != nil {
+				return err
+			}
+		}
+		for i := range r.Suppressions {
+			if err := e.out.element(suppressionJSON{"suppression", r.Suppressions[i], r.Suppressions[i].Command()}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	t := e.out.table(0, "TYPE", "FALSE", "JUDGED", "RATE", "95 % INTERVAL")
+	for _, rate := range r.Rates {
+		t.row(string(rate.Type), fmt.Sprint(rate.FalsePositives), fmt.Sprint(rate.Judged),
+			fmt.Sprintf("%.0f %%", 100*float64(rate.FalsePositives)/float64(rate.Judged)), fmt.Sprintf("%.0f to %.0f %%", 100*rate.Low, 100*rate.High))
+	}
+	t.print()
+	if len(r.Rates) == 0 {
+		e.out.say("Nothing was judged yet. Judge with `coffer verdict`.")
+	}
+	for i := range r.Suppressions {
+		s := &r.Suppressions[i]
+		e.out.say("\n%s in s3://%s/%s: %d judged, all false positives. A rule that archives such findings by itself would have caught %d:",
+			safe(string(s.Type)), safe(s.Bucket), safe(s.Prefix), s.Findings, s.Covers)
+		e.out.say("  %s", safe(s.Command()))
+	}
+	return nil
+}
+
+type findingViewCmd struct {
+	List   findingViewListCmd   `cmd:"" help:"List saved views."`
+	Save   findingViewSaveCmd   `cmd:"" help:"Save a filter under a name."`
+	Delete findingViewDeleteCmd `cmd:"" help:"Delete a view of yours."`
+}
+
+type findingViewListCmd struct{}
+
+func (findingViewListCmd) Run(e *env) error {
+	a, err := e.open()
+	if err != nil {
+		return err
+	}
+	views, err := a.Desk.Views(e.ctx, e.ask())
+	if err != nil {
+		return err
+	}
+	t := e.out.table(0, "NAME", "SHARED", "ORDER", "FILTER")
+	for _, v := range views {
+		if e.JSON {
+			if err := e.out.element(v); err != nil {
+				return err
+			}
+			continue
+		}
+		shared := ""
+		if v.Shared {
+			shared = "by " + v.By
+		}
+		t.row(v.Name, shared, string(v.Order), strings.Join(v.Filter, " "))
+	}
+	t.print()
+	return nil
+}
+
+type findingViewSaveCmd struct {
+	Name   string   `arg:"" help:"Name of the view."`
+	Filter []string `help:"Terms; see finding list." placeholder:"TERM" sep:"none"`
+	Order  string   `help:"Order; see finding list." placeholder:"ORDER"`
+	Shared bool     `help:"Everybody sees it."`
+}
+
+func (c *findingViewSaveCmd) Run(e *env) error {
+	a, err := e.open()
+	if err != nil {
+		return err
+	}
+	return a.Desk.SaveView(e.ctx, e.ask(), triage.View{Name: c.Name, Filter: c.Filter, Order: triage.Order(c.Order), Shared: c.Shared})
+}
+
+type findingViewDeleteCmd struct {
+	Name   string `arg:"" help:"Name of the view."`
+	Shared bool   `help:"The shared one of that name."`
+}
+
+func (c *findingViewDeleteCmd) Run(e *env) error {
+	a, err := e.open()
+	if err != nil {
+		return err
+	}
+	return a.Desk.DeleteView(e.ctx, e.ask(), c.Name, c.Shared)
+}
