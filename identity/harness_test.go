@@ -29,8 +29,9 @@ type world struct {
 	log *audit.Log
 	dir string
 
-	mu    sync.Mutex
-	clock time.Time
+	mu     sync.Mutex
+	clock  time.Time
+	hashed int // passphrases
 	// secrets are texts that must stand neither in the store nor in the log.
 	secrets []string
 }
@@ -65,6 +66,11 @@ func newWorld(t testing.TB, c identity.Config) *world {
 	w.Identity = &identity.Identity{
 		DB: w.db, Guard: &audit.Guard{Log: w.log, Policy: policy}, Config: c, Now: w.now,
 		MAC: func(label string, data []byte) []byte {
+			if label == "identity/passphrase" {
+				w.mu.Lock()
+				w.hashed++
+				w.mu.Unlock()
+			}
 			h := hmac.New(sha256.New, []byte("a key of the tests/"+label))
 			h.Write(data)
 			return h.Sum(nil)
@@ -185,7 +191,7 @@ func refused(t testing.TB, what string, err error, want identity.Cause) {
 // person returns the id of a local user.
 func (w *world) person(name string) string {
 	w.t.Helper()
-	id, err := w.Find(ctx, name)
+	id, err := w.Find(ctx, w.op(), name)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -553,7 +553,7 @@ func TestProviderKeys(t *testing.T) {
 func TestBackChannelLogout(t *testing.T) {
 	r := newRealm(t)
 	w := realTime(newWorld(t, r.config()))
-	mariaIn, s := r.enter(w, maria)
+	mariaIn, _ := r.enter(w, maria)
 	eveIn, _ := r.enter(w, func(r *request) { r.sub = "eve-sub" })
 	now := w.now().Unix()
 	events := map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}}
@@ -604,7 +604,7 @@ func TestBackChannelLogout(t *testing.T) {
 	}
 
 	// A token of a person who has not been seen at the provider for a month is not good any more.
-	_, s = r.enter(w, maria)
+	_, s := r.enter(w, maria)
 	_, text, err := w.CreateToken(ctx, w.as(s), s.Caller.ID, identity.TokenSpec{Scopes: []access.Action{access.FindingList}, Life: identity.MaxTokenLife})
 	if err != nil {
 		t.Fatal(err)

@@ -126,15 +126,16 @@ func (id *Identity) byName(ctx context.Context, folded string) (*account, error)
 	return nil, err
 }
 
-// Find returns the id of the user with this name or id; [coffer.ErrNotFound] when there is none.
-func (id *Identity) Find(ctx context.Context, nameOrID string) (string, error) {
-	if a, err := id.byName(ctx, foldName(nameOrID)); err != nil || a != nil {
-		if err != nil {
-			return "", err
-		}
-		return a.ID, nil
+// Find returns the id of the user with this name or id, for an act on that user, which is recorded; [coffer.ErrNotFound] when there is
+// none. It needs [access.AdminUser].
+func (id *Identity) Find(ctx context.Context, ask access.Ask, nameOrID string) (string, error) {
+	if _, err := id.permit(ctx, ask, access.AdminUser); err != nil {
+		return "", err
 	}
-	a, err := id.account(ctx, nameOrID)
+	a, err := id.byName(ctx, foldName(nameOrID))
+	if a == nil && err == nil {
+		a, err = id.account(ctx, nameOrID)
+	}
 	if err != nil {
 		return "", err
 	}

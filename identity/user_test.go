@@ -260,10 +260,10 @@ func TestRoles(t *testing.T) {
 	if err != nil || len(users) != 1 || users[0].Name != "maria" || !users[0].Passphrase || users[0].SignedIn.IsZero() {
 		t.Errorf("users %+v, %v", users, err)
 	}
-	if found, err := w.Find(ctx, "Maria"); err != nil || found != person {
+	if found, err := w.Find(ctx, w.op(), "Maria"); err != nil || found != person {
 		t.Errorf("found %s, %v", found, err)
 	}
-	if _, err := w.Find(ctx, "nobody"); !errors.Is(err, coffer.ErrNotFound) {
+	if _, err := w.Find(ctx, w.op(), "nobody"); !errors.Is(err, coffer.ErrNotFound) {
 		t.Errorf("%v", err)
 	}
 
@@ -295,6 +295,38 @@ func TestOwnAccount(t *testing.T) {
 	}
 	if n := w.recorded(access.AdminUser, audit.Failed, "cause", "own-account"); n != 1 {
 		t.Errorf("%d entries", n)
+	}
+}
+
+// TestSameWork: an unknown name, one without a passphrase and a wrong passphrase cost the same, so that the time tells nothing.
+func TestSameWork(t *testing.T) {
+	w := newWorld(t, identity.Config{})
+	w.settle("maria", access.RoleEngineer)
+	w.add("eve", access.RoleEngineer)
+	for _, name := range []string{"maria", "eve", "unheard.of", "", "not a name"} {
+		before, entries := w.hashed, len(w.entries())
+		_, _, err := w.SignIn(ctx, name, "wrong wrong wrong", identity.Meta{})
+		if err == nil || err.Error() != "not signed in" {
+			t.Errorf("%q: %v", name, err)
+		}
+		if n := w.hashed - before; n != 1 {
+			t.Errorf("%q: %d passphrases hashed", name, n)
+		}
+		if n := len(w.entries()) - entries; n != 1 {
+			t.Errorf("%q: %d entries", name, n)
+		}
+	}
+	// A passphrase that was hashed with less work is hashed anew when it comes.
+	identity.SetIterations(w.Identity, 20)
+	before := w.hashed
+	for _, want := range []int{2, 1} {
+		if _, _, err := w.SignIn(ctx, "maria", passphrase, identity.Meta{}); err != nil {
+			t.Fatal(err)
+		}
+		if n := w.hashed - before; n != want {
+			t.Errorf("%d passphrases hashed, want %d", n, want)
+		}
+		before = w.hashed
 	}
 }
 

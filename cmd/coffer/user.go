@@ -139,7 +139,7 @@ func (e *env) user(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return a.Identity.Find(e.ctx, name)
+	return a.Identity.Find(e.ctx, e.ask(), name)
 }
 
 type userRolesCmd struct {
