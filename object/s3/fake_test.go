@@ -593,6 +593,86 @@ func TestNotPermitted(t *testing.T) {
 	}
 }
 
+// TestSweep: the uploads of a journal are aborted, a stranger's are not, and those that are gone are forgotten.
+func TestSweep(t *testing.T) {
+	b := small(t)
+	ctx := t.Context()
+	stranger := must2(b.raw.CreateMultipartUpload(ctx, &sdk.CreateMultipartUploadInput{Bucket: &b.bucket, Key: aws.String("a")}))(t)
+	o := b.object("a")
+	var staged []object.Staged
+	for range 2 {
+		staged = append(staged, must2(b.store.Stage(ctx, o, object.Attrs{}, fill(pattern(30<<10))))(t))
+	}
+	if n, err := b.second.Sweep(ctx, time.Hour); n != 0 || err != nil {
+		t.Fatalf("young uploads: swept %d, %v", n, err)
+	}
+	for _, u := range b.journal.open {
+		_, err := b.raw.AbortMultipartUpload(ctx, &sdk.AbortMultipartUploadInput{Bucket: &b.bucket, Key: &u.Key, UploadId: aws.String(u.ID)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		break // one of them
+	}
+	if n, err := b.second.Sweep(ctx, 0); n != 1 || err != nil {
+		t.Fatalf("swept %d, %v", n, err)
+	}
+	if len(b.journal.open) > 0 {
+		t.Errorf("%d uploads are still remembered", len(b.journal.open))
+	}
+	if ups := b.fake.Uploads(b.bucket); len(ups) != 1 || ups[0].ID != *stranger.UploadId {
+		t.Errorf("uploads left: %d", len(ups))
+	}
+	for _, st := range staged {
+		if _, err := st.Commit(ctx); !errors.Is(err, coffer.ErrNotFound) {
+			t.Errorf("commit of a swept stage: %v", err)
+		}
+		if err := st.Abort(ctx); err != nil {
+			t.Errorf("abort of a swept stage: %v", err)
+		}
+	}
+	b.store.Remember(nil)
+	if _, err := b.store.Stage(ctx, o, object.Attrs{}, fill(pattern(30<<10))); !errors.Is(err, coffer.ErrUnavailable) {
+		t.Errorf("an upload without a journal: %v", err)
+	}
+}
+
+// TestForeignAfterLostAnswer: our write happens, its answer is lost, and somebody writes over it before we look.
+func TestForeignAfterLostAnswer(t *testing.T) {
+	for _, versioning := range []string{s3fake.VersioningOff, s3fake.VersioningEnabled} {
+		for _, landed := range []bool{true, false} {
+			b := newFake(t)
+			b.fake.Configure(b.bucket, func(c *s3fake.Config) { c.Versioning = versioning })
+			b.fake.Put(b.bucket, "a", []byte("old"), s3fake.Attrs{})
+			o := must2(b.store.Stat(t.Context(), b.object("a")))(t).Object
+			st := must2(b.store.Stage(t.Context(), o, object.Attrs{}, fill([]byte("new"))))(t)
+			b.fake.Fault(func(op string, n int) s3fake.Kind {
+				switch {
+				case op == "PutObject" && landed:
+					return s3fake.ResetAfter
+				case op == "PutObject":
+					return s3fake.Reset
+				case op == "HeadObject" && n == 2: // the first was Stat's
+					b.fake.Put(b.bucket, "a", []byte("foe"), s3fake.Attrs{}) // of the same size
+				}
+				return s3fake.None
+			})
+			made, err := st.Commit(t.Context())
+			switch {
+			case versioning == s3fake.VersioningOff:
+				if err == nil || errors.Is(err, coffer.ErrConflict) {
+					t.Errorf("nobody can tell, landed %v: %v", landed, err)
+				}
+			case landed:
+				if err != nil || made.VersionID != b.fake.Versions(b.bucket, "a")[1].ID {
+					t.Errorf("ours lies below: %v", err)
+				}
+			case !errors.Is(err, coffer.ErrConflict):
+				t.Errorf("ours never arrived: %v", err)
+			}
+		}
+	}
+}
+
 // TestFaults fails every request of every write, in every way. Never two effects, never a conflict for our own success, and after
 // Sweep no part of an upload is left.
 func TestFaults(t *testing.T) {
@@ -686,10 +766,8 @@ func stageAndCommit(ctx context.Context, b *bed, o coffer.Object, f func(io.Writ
 
 func checkEffects(t *testing.T, b *bed, what, versioning string, err error) {
 	t.Helper()
-	for _, wrong := range []error{coffer.ErrConflict, coffer.ErrNotFound, coffer.ErrChanged, coffer.ErrCorrupt} {
-		if errors.Is(err, wrong) {
-			t.Errorf("%s: %v", what, err)
-		}
+	if err != nil { // one fault is overcome, whatever it was
+		t.Errorf("%s: %v", what, err)
 	}
 	vs := b.fake.Versions(b.bucket, "a")
 	most := 1
@@ -700,7 +778,7 @@ func checkEffects(t *testing.T, b *bed, what, versioning string, err error) {
 		t.Errorf("%s: %d versions", what, len(vs))
 	}
 	changed := len(vs) != 1 || vs[0].Marker || vs[0].Size != 30<<10 || len(vs[0].Tags) > 0 || strings.Contains(vs[0].ETag, "-")
-	if err == nil && !changed {
+	if !changed {
 		t.Errorf("%s: success without effect", what)
 	}
 	if _, err := b.store.Sweep(t.Context(), 0); err != nil {

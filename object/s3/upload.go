@@ -83,6 +83,7 @@ func (p *plan) copy(pending, n int64, begun bool) (literal int64, pieces []int64
 // upload is a multipart upload under way. Its parts are sent by several goroutines; the methods are called by one.
 type upload struct {
 	s       *Store
+	journal object.Journal
 	o       coffer.Object
 	id      string
 	started time.Time
@@ -107,7 +108,7 @@ func (s *Store) begin(ctx context.Context, o coffer.Object, w fields) (*upload, 
 	if err := translate(err, "s3:PutObject"); err != nil {
 		return nil, fmt.Errorf("create upload: %w", err)
 	}
-	u := &upload{s: s, o: o, id: aws.ToString(out.UploadId), started: started, sum: w.checksum}
+	u := &upload{s: s, journal: j, o: o, id: aws.ToString(out.UploadId), started: started, sum: w.checksum}
 	if err := j.Begin(ctx, u.entry()); err != nil {
 		return nil, errors.Join(fmt.Errorf("remember upload: %w", err), u.abort(context.WithoutCancel(ctx)))
 	}
@@ -218,7 +219,7 @@ func (u *upload) abort(ctx context.Context) error {
 }
 
 func (u *upload) end(ctx context.Context) error {
-	if err := u.s.remembered().End(ctx, u.entry()); err != nil {
+	if err := u.journal.End(ctx, u.entry()); err != nil {
 		return fmt.Errorf("forget upload: %w", err)
 	}
 	return nil
