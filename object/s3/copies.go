@@ -10,6 +10,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"coffer"
 	"coffer/object"
@@ -155,8 +157,15 @@ func (s *Store) annotations(ctx context.Context, o coffer.Object, _ *s3.HeadObje
 	in := &s3.ListObjectAnnotationsInput{
 		Bucket: &o.Bucket, Key: &o.Key, VersionId: opt(o.VersionID), ExpectedBucketOwner: s.owner, RequestPayer: s.payer,
 	}
+	var opts []func(*s3.Options)
+	if s.foreign {
+		opts = append(opts, func(o *s3.Options) { o.APIOptions = append(o.APIOptions, refuseObject) })
+	}
 	for {
-		out, err := s.client.ListObjectAnnotations(ctx, in)
+		out, err := s.client.ListObjectAnnotations(ctx, in, opts...)
+		if errors.Is(err, errObject) {
+			return nil, nil
+		}
 		if err := translate(err, "s3:ListObjectAnnotations"); err != nil {
 			return copies, err
 		}
@@ -216,4 +225,22 @@ func (s *Store) unfinished(ctx context.Context, o coffer.Object, _ *s3.HeadObjec
 		}
 		in.KeyMarker, in.UploadIdMarker = &key, out.NextUploadIdMarker
 	}
+}
+
+// errObject says that the answer is an object.
+var errObject = errors.New("the server answered with the object")
+
+// refuseObject ends a call whose answer is the object itself, before its bytes are read as something else: a server that does not know
+// a subresource may overlook it and do what the request says without.
+func refuseObject(stack *middleware.Stack) error {
+	return stack.Deserialize.Add(middleware.DeserializeMiddlewareFunc("RefuseObject", func(
+		ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler,
+	) (middleware.DeserializeOutput, middleware.Metadata, error) {
+		out, meta, err := next.HandleDeserialize(ctx, in)
+		if resp, ok := out.RawResponse.(*smithyhttp.Response); ok && err == nil && resp.Header.Get("Last-Modified") != "" {
+			_ = resp.Body.Close() // nothing of it is wanted
+			err = errObject
+		}
+		return out, meta, err
+	}), middleware.After)
 }

@@ -2,6 +2,7 @@ package s3
 
 import (
 	"context"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"net/http"
@@ -91,8 +92,10 @@ func translate(err error, permission string) error {
 	if errors.As(err, &api) && api.ErrorCode() != "UnknownError" {
 		f.code = printable(api.ErrorCode())
 	}
+	// A truncated answer is none, and may be whole the next time.
 	var de *smithy.DeserializationError
-	if errors.As(err, &de) && f.status < 300 {
+	var syntax *xml.SyntaxError
+	if errors.As(err, &de) && f.status < 300 && !(errors.As(err, &syntax) && syntax.Msg == "unexpected EOF") {
 		f.garbled = true
 	}
 	for _, is := range []error{context.Canceled, context.DeadlineExceeded} {
