@@ -62,6 +62,9 @@ func (g *Guard) Check(ctx context.Context, who access.Caller, action access.Acti
 		d.Allow, d.Policies = false, []string{unknownReason}
 		d.Advice = "use one of the reason codes " + strings.Join(reasons, ", ")
 	}
+	if !slices.Contains(reasons, how.Reason) {
+		how.Reason = "" // a word of the caller's own, which may be anything, has no place in the log
+	}
 	p := &Permit{caller: who, action: action, resource: what, context: how, decision: d}
 	if d.Allow {
 		return p, nil

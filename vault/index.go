@@ -288,7 +288,7 @@ func (v *Vault) searchable(ctx context.Context, t coffer.DataType) ([]coffer.Dat
 	case t == "":
 		return on, nil
 	case !slices.Contains(on, t):
-		return nil, fmt.Errorf("type %s has no index; turn it on with `coffer value index %s`: %w", t, t, coffer.ErrInvalid)
+		return nil, fmt.Errorf("this type has no index; turn it on with `coffer value index TYPE`: %w", coffer.ErrInvalid)
 	}
 	return []coffer.DataType{t}, nil
 }

@@ -44,7 +44,7 @@ func (s *Server) adminRoutes() {
 		if err != nil {
 			return nil, err
 		}
-		return accepted(j), nil
+		return s.accepted(j), nil
 	})
 	handle(s, &route{
 		id: "retire-keys", method: http.MethodPost, path: "/v1/keys/retire", tag: "installation", action: access.KeyRotate,

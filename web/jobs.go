@@ -41,13 +41,14 @@ type runner struct {
 	running atomic.Int64
 	queued  atomic.Int64
 	wg      sync.WaitGroup
-	mu      sync.Mutex // guards closed
+	mu      sync.Mutex // guards the rest
 	closed  bool
+	at      map[string]int // the jobs that run or wait here
 }
 
 func newRunner(s *Server) *runner {
 	ctx, stop := context.WithCancel(context.Background())
-	return &runner{s: s, ctx: ctx, stop: stop, places: make(chan struct{}, atOnce)}
+	return &runner{s: s, ctx: ctx, stop: stop, places: make(chan struct{}, atOnce), at: map[string]int{}}
 }
 
 // close stops the jobs after the item that each is doing now, and waits. They can be resumed.
@@ -80,8 +81,10 @@ func (r *runner) work(c *call, j *job.Job) error {
 		return fmt.Errorf("the server is ending; resume the job later: %w", coffer.ErrUnavailable)
 	}
 	r.queued.Add(1)
+	r.at[j.ID]++
 	ask := c.ask
 	r.wg.Go(func() {
+		defer r.left(j.ID)
 		select {
 		case r.places <- struct{}{}:
 			r.queued.Add(-1)
@@ -108,6 +111,21 @@ func (r *runner) work(c *call, j *job.Job) error {
 		}
 	})
 	return nil
+}
+
+func (r *runner) left(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.at[id]--; r.at[id] == 0 {
+		delete(r.at, id)
+	}
+}
+
+// has reports whether the job runs or waits in this process.
+func (r *runner) has(id string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.at[id] > 0
 }
 
 // items returns what the items of a job do. Each asks the policy by itself.
@@ -182,7 +200,7 @@ func (s *Server) jobRoutes() {
 		}
 		out := &reply[api.Jobs]{Status: http.StatusOK, Body: api.Jobs{Jobs: []api.Job{}}}
 		for _, j := range list {
-			out.Body.Jobs = append(out.Body.Jobs, jobOf(j))
+			out.Body.Jobs = append(out.Body.Jobs, s.jobOf(j))
 		}
 		return out, nil
 	})
@@ -193,7 +211,7 @@ func (s *Server) jobRoutes() {
 		if err != nil {
 			return nil, err
 		}
-		return &reply[api.Job]{Status: http.StatusOK, Body: jobOf(j)}, nil
+		return &reply[api.Job]{Status: http.StatusOK, Body: s.jobOf(j)}, nil
 	})
 	handle(s, &route{
 		id: "list-items", method: http.MethodGet, path: "/v1/jobs/{job}/items", tag: "jobs", action: access.AdminJob, on: work,
@@ -230,7 +248,7 @@ func (s *Server) jobRoutes() {
 		if err != nil {
 			return nil, err
 		}
-		return &reply[api.Job]{Status: http.StatusOK, Body: jobOf(j)}, nil
+		return &reply[api.Job]{Status: http.StatusOK, Body: s.jobOf(j)}, nil
 	})
 	handle(s, &route{
 		id: "resume-job", method: http.MethodPost, path: "/v1/jobs/{job}/resume", tag: "jobs", action: access.AdminJob, on: work, status: http.StatusAccepted,
@@ -241,13 +259,13 @@ func (s *Server) jobRoutes() {
 		if err != nil {
 			return nil, err
 		}
-		if j.State != job.Interrupted && j.State != job.Failed {
+		if shown := s.jobOf(j); shown.State != string(job.Interrupted) && shown.State != string(job.Failed) {
 			return nil, fmt.Errorf("the job is %s: %w", j.State, coffer.ErrConflict)
 		}
 		if err := s.runner.work(c, j); err != nil {
 			return nil, err
 		}
-		return accepted(j), nil
+		return s.accepted(j), nil
 	})
 	handle(s, &route{
 		id: "follow-job", method: http.MethodGet, path: "/v1/jobs/{job}/events", tag: "jobs", action: access.AdminJob, on: work,
@@ -256,8 +274,8 @@ func (s *Server) jobRoutes() {
 	}, s.followJob)
 }
 
-func accepted(j *job.Job) *reply[api.Job] {
-	return &reply[api.Job]{Status: http.StatusAccepted, Location: "/v1/jobs/" + j.ID, Body: jobOf(j)}
+func (s *Server) accepted(j *job.Job) *reply[api.Job] {
+	return &reply[api.Job]{Status: http.StatusAccepted, Location: "/v1/jobs/" + j.ID, Body: s.jobOf(j)}
 }
 
 // requester says in the circumstances who started a job: policies may let people see to their own.
@@ -269,9 +287,14 @@ func (s *Server) requester(ctx context.Context, id string, ask *access.Ask) erro
 	return err
 }
 
-func jobOf(j *job.Job) api.Job {
+// jobOf shows a job. One that waits for its place is not interrupted.
+func (s *Server) jobOf(j *job.Job) api.Job {
+	state := j.State
+	if state == job.Interrupted && s.runner.has(j.ID) {
+		state = job.Running
+	}
 	return api.Job{
-		Job: j.ID, Kind: j.Kind, Params: j.Params, By: j.By, State: string(j.State), Created: j.Created, Ended: j.Ended, Total: j.Total,
+		Job: j.ID, Kind: j.Kind, Params: j.Params, By: j.By, State: string(state), Created: j.Created, Ended: j.Ended, Total: j.Total,
 		Done: j.Done, Failed: j.Failed, Error: j.Error,
 	}
 }
@@ -289,10 +312,11 @@ func (s *Server) followJob(_ context.Context, _ *call, in *streamIn) (*streamed,
 				ev.fail(ctx, err)
 				return
 			}
-			over := j.State.Ended() || j.State == job.Interrupted && s.runner.running.Load() == 0 && s.runner.queued.Load() == 0
-			id := fmt.Sprintf("%d-%d-%s", j.Done, j.Failed, j.State)
+			shown := s.jobOf(j)
+			over := j.State.Ended() || shown.State == string(job.Interrupted)
+			id := fmt.Sprintf("%d-%d-%s", j.Done, j.Failed, shown.State)
 			if id != last || over {
-				if !ev.send("job", id, jobOf(j)) {
+				if !ev.send("job", id, shown) {
 					return
 				}
 				last = id

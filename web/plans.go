@@ -156,7 +156,7 @@ func (s *Server) planRoutes() {
 		if err != nil {
 			return nil, err
 		}
-		return accepted(j), nil
+		return s.accepted(j), nil
 	})
 	handle(s, &route{
 		id: "undo-plan", method: http.MethodPost, path: "/v1/plans/{plan}/undo", tag: "plans", action: access.RemedyUndo, on: plan,
@@ -264,7 +264,7 @@ func (s *Server) makePlans(ctx context.Context, c *call, in *actsWith[api.PlanBo
 	if err != nil {
 		return nil, err
 	}
-	shown := jobOf(j)
+	shown := s.jobOf(j)
 	return &reply[api.Planned]{Status: http.StatusAccepted, Location: "/v1/jobs/" + j.ID, Body: api.Planned{Job: &shown}}, nil
 }
 

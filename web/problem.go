@@ -64,6 +64,7 @@ func init() {
 	huma.NewError = func(status int, _ string, errs ...error) huma.StatusError { return refused(&call{}, status, errs) }
 	// A list is a list: an empty one is [].
 	huma.DefaultArrayNullable = false
+	huma.ValidateStrictCasing = true
 }
 
 // refused makes a problem of what huma has against a request.
@@ -85,8 +86,8 @@ func refused(c *call, status int, errs []error) *problem {
 		where, what := d.Location, d.Message
 		switch {
 		case what == validation.MsgUnexpectedProperty || what == "unknown query parameter":
-			// The name is the caller's, not ours.
-			where = where[:max(strings.LastIndexByte(where, '.'), 0)]
+			// The name is the caller's, not ours, dots and all.
+			where, _, _ = strings.Cut(where, ".")
 		case strings.HasPrefix(what, "expected") || strings.HasPrefix(what, "required") || strings.HasPrefix(what, "invalid integer") || what == "invalid boolean":
 		default:
 			what = "malformed"

@@ -275,7 +275,7 @@ func (s *Server) gate(ctx context.Context, c *call, rt *route) *problem {
 	granted := best
 	if said.Grant != "" {
 		// Whether the grant is good is for the domain package to say; here it is.
-		granted.Approvers, granted.ApprovedUntil = []string{"somebody-else"}, asked.Now.Add(time.Hour)
+		granted.Requester, granted.Approvers, granted.ApprovedUntil = c.ask.Caller.ID, []string{"somebody-else"}, asked.Now.Add(time.Hour)
 	}
 	broken := granted
 	broken.BreakGlass = said.Grant != ""

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
-	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -154,17 +152,3 @@ func (w *world) one() string {
 	}
 	return id
 }
-
-func TestStoryOfOneFinding(t *testing.T) {
-	w := newWorld(t)
-	ctx := t.Context()
-	id := w.one()
-	shown, tag, err := w.local.Finding(ctx, id)
-	if err != nil || tag == "" || shown.Sealed != 1 {
-		t.Fatalf("finding: %v, tag %q, %d sealed", err, tag, shown.Sealed)
-	}
-	t.Log(w.findings)
-}
-
-var _ = io.EOF
-var _ http.Handler = (*web.Server)(nil)
