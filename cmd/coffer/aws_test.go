@@ -165,15 +165,18 @@ func TestCloud(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		s3   func(testing.TB) string
-	}{{"versitygw", lookalike.S3}, {"moto", lookalike.Moto}} {
+		// mistakesMarkers says that the server takes what lies below a delete marker for the current version, and refuses to write over
+		// the marker what must not exist. Nothing is lost; only a deletion in a versioned bucket cannot be undone there.
+		mistakesMarkers bool
+	}{{"versitygw", lookalike.S3, true}, {"moto", lookalike.Moto, false}} {
 		t.Run(c.name, func(t *testing.T) {
 			s := demo.New()
-			testCloud(t, s, folderBank(t, s), cloudBank(t, s, c.name, c.s3(t)))
+			testCloud(t, s, folderBank(t, s), cloudBank(t, s, c.name, c.s3(t)), c.mistakesMarkers)
 		})
 	}
 }
 
-func testCloud(t *testing.T, s *demo.Scenario, folder, cloud *bank) {
+func testCloud(t *testing.T, s *demo.Scenario, folder, cloud *bank, mistakesMarkers bool) {
 	for _, want := range []string{"made", "there"} {
 		for _, l := range cloud.objects("setup") {
 			if l["status"] != want {
@@ -228,9 +231,9 @@ func testCloud(t *testing.T, s *demo.Scenario, folder, cloud *bank) {
 	}
 
 	// Every object is redacted, looked at by somebody who does not use Coffer, and put back.
-	fixed := func(action string) (plans [2][]map[string]any) {
+	fixed := func(action string, ids ...string) (plans [2][]map[string]any) {
 		for i, b := range banks {
-			plans[i] = b.objects(append([]string{"remedy", "plan", "--action", action}, fixable...)...)
+			plans[i] = b.objects(append([]string{"remedy", "plan", "--action", action}, ids...)...)
 			for _, p := range plans[i] {
 				got := b.objects("remedy", "apply", p["plan"].(string))
 				if len(got) != 1 || got[0]["status"] != "applied" || got[0]["verified"] != true {
@@ -255,38 +258,57 @@ func testCloud(t *testing.T, s *demo.Scenario, folder, cloud *bank) {
 			for _, p := range plans[i] {
 				b.objects("remedy", "undo", p["plan"].(string))
 			}
-			got := b.look()
-			for _, f := range s.Objects {
-				if f.Bucket == demo.Results {
-					continue
-				}
-				want := f.Body
-				if f.Key == s.Changed.Key {
-					want = s.Changed.Body
-				}
-				if !bytes.Equal(got[f.Bucket+"/"+f.Key], want) {
-					t.Errorf("s3://%s/%s is not the original after undo", f.Bucket, f.Key)
-				}
-			}
 		}
 	}
-	for _, action := range []string{"redact", "mask"} {
-		plans := fixed(action)
-		local, remote := folder.look(), cloud.look()
-		if len(local) != len(remote) {
-			t.Errorf("%s: %d objects in the folder, %d in the cloud", action, len(local), len(remote))
+	look := func(when string) (objects map[string][]byte) {
+		objects, remote := folder.look(), cloud.look()
+		if len(objects) != len(remote) {
+			t.Errorf("%s: %d objects in the folder, %d in the cloud", when, len(objects), len(remote))
 		}
-		for name, body := range local {
+		for name, body := range objects {
 			if !bytes.Equal(body, remote[name]) {
-				t.Errorf("%s: s3://%s has other bytes in the folder than in the cloud", action, name)
+				t.Errorf("%s: s3://%s has other bytes in the folder than in the cloud", when, name)
 			}
 		}
-		undo(plans)
+		return remote
 	}
-	undo(fixed("delete"))
+	look("before any fix")
+	plans := fixed("redact", fixable...)
+	redacted := look("redacted")
+	undo(plans)
+	blanked := 0
+	for name, body := range look("redaction undone") {
+		want := redacted[name]
+		for _, f := range append(s.Objects, s.Changed) {
+			if f.Bucket+"/"+f.Key == name {
+				want = f.Body
+			}
+		}
+		if !bytes.Equal(body, want) {
+			blanked++ // card authentication data does not come back
+		}
+	}
+	if blanked != 1 {
+		t.Errorf("%d objects are not the original after undo, want the one with card authentication data", blanked)
+	}
+	undo(fixed("mask", fixable...))
+	look("masking undone")
+
+	var deletable []string
+	for _, p := range plans[1] {
+		if !mistakesMarkers || p["object"].(map[string]any)["bucket"] != demo.Exports {
+			for _, id := range p["findings"].([]any) {
+				deletable = append(deletable, id.(string))
+			}
+		}
+	}
+	plans = fixed("delete", deletable...)
+	look("deleted")
+	undo(plans)
+	look("deletion undone")
 
 	// For good: the fix is purged, and the certificate says what remains.
-	plans := fixed("tokenise")
+	plans = fixed("tokenise", fixable...)
 	for i, b := range banks {
 		for _, p := range plans[i] {
 			b.objects("remedy", "purge", p["plan"].(string))
