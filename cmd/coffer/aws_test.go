@@ -25,6 +25,8 @@ type bank struct {
 	// look returns the objects as somebody sees them who uses the storage without Coffer, by "bucket/key".
 	look func() map[string][]byte
 	aws  func(args ...string) []byte // the aws command-line client on the objects of a bank in the cloud
+	// whole says that every action is tried. The second server is slow, and shows only what differs from the first.
+	whole bool
 }
 
 // coffer runs a command and returns its lines of standard output. It must end with the exit code.
@@ -171,7 +173,9 @@ func TestCloud(t *testing.T) {
 	}{{"versitygw", lookalike.S3, true}, {"moto", lookalike.Moto, false}} {
 		t.Run(c.name, func(t *testing.T) {
 			s := demo.New()
-			testCloud(t, s, folderBank(t, s), cloudBank(t, s, c.name, c.s3(t)), c.mistakesMarkers)
+			cloud := cloudBank(t, s, c.name, c.s3(t))
+			cloud.whole = c.name == "versitygw"
+			testCloud(t, s, folderBank(t, s), cloud, c.mistakesMarkers)
 		})
 	}
 }
@@ -246,6 +250,9 @@ func testCloud(t *testing.T, s *demo.Scenario, folder, cloud *bank, mistakesMark
 		}
 		for i, p := range plans[0] {
 			for _, k := range []string{"changes", "counts", "possible", "findings"} {
+				if k == "changes" && action == "tokenise" {
+					continue // each installation has tokens of its own
+				}
 				if !reflect.DeepEqual(p[k], plans[1][i][k]) {
 					t.Errorf("%s of %v: %s differ: %v and %v", action, p["object"], k, p[k], plans[1][i][k])
 				}
@@ -291,8 +298,10 @@ func testCloud(t *testing.T, s *demo.Scenario, folder, cloud *bank, mistakesMark
 	if blanked != 1 {
 		t.Errorf("%d objects are not the original after undo, want the one with card authentication data", blanked)
 	}
-	undo(fixed("mask", fixable...))
-	look("masking undone")
+	if cloud.whole {
+		undo(fixed("mask", fixable...))
+		look("masking undone")
+	}
 
 	var deletable []string
 	for _, p := range plans[1] {
@@ -302,9 +311,7 @@ func testCloud(t *testing.T, s *demo.Scenario, folder, cloud *bank, mistakesMark
 			}
 		}
 	}
-	plans = fixed("delete", deletable...)
-	look("deleted")
-	undo(plans)
+	undo(fixed("delete", deletable...))
 	look("deletion undone")
 
 	// For good: the fix is purged, and the certificate says what remains.
