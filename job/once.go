@@ -73,6 +73,10 @@ func (o *Once) Do(ctx context.Context, caller, key string, request []byte, act f
 		return deref(done), done != nil, err
 	}
 	lease, err := Acquire(ctx, o.DB, store.Key{Part: part, Sort: "lease"}, store.NewVersion(), leaseTTL, o.Now)
+	var busy *BusyError
+	if errors.Is(err, coffer.ErrConflict) && !errors.As(err, &busy) {
+		err = &BusyError{Until: o.Now().Add(leaseTTL)} // somebody was quicker by a moment
+	}
 	if err != nil {
 		return Answer{}, false, fmt.Errorf("attempt: %w", err)
 	}

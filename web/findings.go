@@ -131,14 +131,6 @@ func (s *Server) findingRoutes() {
 	})
 }
 
-// parseFilter parses a filter.
-func parseFilter(pairs []string) (triage.Filter, error) {
-	return filterErr(triage.ParseFilter(pairs...))
-}
-
-// filterErr passes a filter on. Its errors say what is possible and repeat nothing.
-func filterErr(f triage.Filter, err error) (triage.Filter, error) { return f, err }
-
 func (s *Server) findings(ctx context.Context, c *call, f triage.Filter, q api.FindingsQuery) (*reply[api.Findings], error) {
 	page, err := s.Desk.Page(ctx, c.ask, triage.PageQuery{
 		Filter: f, Order: triage.Order(q.Order), Limit: pageLimit(q.Limit), Cursor: q.Cursor, Facets: q.Facets,

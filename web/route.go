@@ -10,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -80,7 +81,7 @@ func handle[I, O any](s *Server, rt *route, h func(context.Context, *call, *I) (
 	op := huma.Operation{
 		OperationID: rt.id, Method: rt.method, Path: rt.path, Summary: rt.summary, Description: rt.doc, Tags: []string{rt.tag},
 		DefaultStatus: max(rt.status, 200), MaxBodyBytes: maxBody, BodyReadTimeout: 10 * time.Second,
-		Errors: append([]int{400, 413, 421, 500}, rt.also...), Metadata: map[string]any{"action": string(rt.action)},
+		Errors: append([]int{400, 403, 413, 421, 500}, rt.also...), Metadata: map[string]any{"action": string(rt.action)},
 		Responses: map[string]*huma.Response{}, Parameters: rt.params, RejectUnknownQueryParameters: rt.params == nil,
 	}
 	if !open {
@@ -105,6 +106,8 @@ func handle[I, O any](s *Server, rt *route, h func(context.Context, *call, *I) (
 			Description: http.StatusText(op.DefaultStatus), Content: map[string]*huma.MediaType{rt.stream: {Schema: &huma.Schema{Type: "string"}}},
 		}
 	}
+	// The server itself answers so, before any handler and without a problem.
+	op.Responses["431"] = &huma.Response{Description: http.StatusText(http.StatusRequestHeaderFieldsTooLarge)}
 	slices.Sort(op.Errors)
 	op.Errors = slices.Compact(op.Errors)
 	op.Middlewares = huma.Middlewares{func(ctx huma.Context, next func(huma.Context)) {
@@ -550,7 +553,9 @@ func (s *Server) once(ctx context.Context, c *call, in any, act func(context.Con
 	key, body := a.attempt()
 	request := fmt.Appendf(nil, "%s\x00%s\x00%s\x00%s\x00", c.r.Method, c.r.URL.RequestURI(), c.r.Header.Get("If-Match"), c.route)
 	var out any
+	ran := false
 	answer, replayed, err := s.Once.Do(ctx, c.ask.Caller.ID, key, append(request, body...), func(ctx context.Context) (job.Answer, error) {
+		ran = true
 		var err error
 		if out, err = act(ctx); err != nil {
 			return job.Answer{}, err
@@ -562,7 +567,7 @@ func (s *Server) once(ctx context.Context, c *call, in any, act func(context.Con
 	switch {
 	case errors.As(err, &reused):
 		return nil, newProblem(c, "key-reused", sentence(reused.Error()))
-	case errors.As(err, &busy) && out == nil:
+	case errors.As(err, &busy) && !ran:
 		p := newProblem(c, "in-progress", "A request under this key is being carried out. Send it again later.")
 		p.RetryAfter = 2
 		return nil, p
@@ -592,8 +597,8 @@ func matching(c *call, header string) (string, error) {
 	if header == "" || header == "*" {
 		return "", nil
 	}
-	tag, ok := strings.CutPrefix(header, `"`)
-	if tag, ok = strings.CutSuffix(tag, `"`); !ok || tag == "" {
+	tag, err := strconv.Unquote(header)
+	if err != nil || tag == "" {
 		return "", newProblem(c, "precondition-failed", changedSince)
 	}
 	return tag, nil

@@ -104,8 +104,7 @@ type Config struct {
 const (
 	maxBody   = 1 << 20  // bytes of a JSON body
 	maxEvents = 64 << 20 // bytes of findings in one request
-	maxURL    = 8 << 10
-	maxHeader = 32 << 10
+	maxHeader = 32 << 10 // the line with the URL included
 )
 
 // Server is the API as an [http.Handler]. It is safe for concurrent use. Close it.
@@ -204,7 +203,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.harden(rec.Header(), c)
 	defer func() {
 		if v := recover(); v != nil {
-			if v == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so, too
+			if v == http.ErrAbortHandler {
 				panic(v)
 			}
 			// What panicked may print what it was at; where it was is enough.
@@ -227,9 +226,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Server) enter(c *call, r *http.Request) *problem {
 	if c.local {
 		return nil
-	}
-	if len(r.URL.RequestURI()) > maxURL {
-		return newProblem(c, "too-large", "The URL is too long.")
 	}
 	if !slices.Contains(s.hosts, strings.ToLower(r.Host)) {
 		return newProblem(c, "wrong-host", "This server does not answer for that host.")

@@ -22,7 +22,7 @@ import (
 	"coffer/web"
 )
 
-// badge is an authenticator for tests: a token is a role and a kind of caller.
+// badge is an authenticator for tests: a token is roles and a kind of caller.
 type badge struct{ now func() time.Time }
 
 func (b badge) Bearer(_ context.Context, token string, m identity.Meta) (access.Caller, identity.Proof, error) {
@@ -30,7 +30,7 @@ func (b badge) Bearer(_ context.Context, token string, m identity.Meta) (access.
 	if !ok {
 		return access.Caller{}, identity.Proof{}, fmt.Errorf("no token: %w", coffer.ErrDenied)
 	}
-	return access.Caller{ID: "p-" + role, Name: role, Kind: access.CallerKind(kind), Roles: []string{role}},
+	return access.Caller{ID: "p-" + strings.ReplaceAll(role, "+", "."), Name: role, Kind: access.CallerKind(kind), Roles: strings.Split(role, "+")},
 		identity.Proof{SignedIn: b.now(), MFA: true}, nil
 }
 
@@ -68,9 +68,6 @@ type world struct {
 }
 
 const host = "coffer.test"
-
-// taken are the events of the demo that the worlds of tests have.
-var taken = []string{"receipt", "profile", "references", "shipments", "partners"}
 
 func newWorld(t testing.TB) *world {
 	t.Helper()

@@ -37,6 +37,7 @@ const (
 	versitygwDir = "versitygw-v1.8.0"
 	dynamodbDir  = "dynamodb-local-3.1.0"
 	pythonDir    = "moto-5.2.5-awscli-1.46.0"
+	strangerDir  = "schemathesis-4.32.5"
 )
 
 // startTimeout is how long a server may take to answer. Java on a busy machine needs most of it.
@@ -96,6 +97,12 @@ func AWS(t testing.TB, endpoint string, args ...string) []byte {
 		t.Fatalf("aws %s: %v: %s", strings.Join(args, " "), err, stderr.String())
 	}
 	return out
+}
+
+// Schemathesis returns the command that asks an API whatever its OpenAPI document allows, and much that it does not.
+func Schemathesis(t testing.TB) string {
+	t.Helper()
+	return filepath.Join(installed(t, strangerDir), "venv", "bin", "schemathesis")
 }
 
 // Env is the environment in which an AWS client uses the credentials and Region of the servers and no others.

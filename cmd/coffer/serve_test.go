@@ -1,0 +1,108 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"coffer"
+	"coffer/access"
+	"coffer/audit"
+	"coffer/client"
+)
+
+// serving runs the command on free ports until stop is called, which returns how it ended.
+func serving(t *testing.T, c *serveCmd, home string) (e *env, address string, stop func() error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	out, w := io.Pipe()
+	e = &env{globals: &globals{Home: home, JSON: true}, ctx: ctx, stdout: w, stderr: io.Discard}
+	e.out = newOutput(e)
+	ended := make(chan error, 1)
+	go func() {
+		err := c.Run(e)
+		_ = w.CloseWithError(io.EOF) // always nil
+		ended <- err
+	}()
+	stop = func() error {
+		cancel()
+		return <-ended
+	}
+	line, err := bufio.NewReader(out).ReadBytes('\n')
+	if err != nil {
+		t.Fatalf("it says nothing: %v", stop())
+	}
+	var said struct{ Address string }
+	if err := json.Unmarshal(line, &said); err != nil {
+		t.Fatal(err)
+	}
+	return e, said.Address, stop
+}
+
+func TestServe(t *testing.T) {
+	e, address, stop := serving(t, &serveCmd{Addr: "127.0.0.1:0", Metrics: "127.0.0.1:0"}, t.TempDir())
+	for path, want := range map[string]int{"/": 200, "/healthz": 200, "/readyz": 200, "/docs": 200, "/v1/openapi.json": 200, "/v1/findings": 401, "/v1/x": 404} {
+		res, err := http.Get(address + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(res.Body)
+		_ = res.Body.Close() // only read from
+		if res.StatusCode != want || res.Header.Get("X-Content-Type-Options") != "nosniff" {
+			t.Errorf("%s: %d, want %d", path, res.StatusCode, want)
+		}
+		if strings.Contains(string(body), "<script") {
+			t.Errorf("%s has a script", path)
+		}
+	}
+	// Somebody of this installation signs in with a token.
+	ask := e.ask()
+	user, _, err := e.app.Identity.AddUser(t.Context(), ask, "eve", []string{access.RoleAuditor}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = user
+	cl, err := client.New(address, "coffer_pat_nonsense")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cl.Caller(t.Context()); !errors.Is(err, coffer.ErrDenied) {
+		t.Errorf("a token that is none: %v", err)
+	}
+	// A stream that is open does not hold up the end.
+	res, err := http.Get(address + "/healthz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close() // only read from
+	if err := stop(); err != nil {
+		t.Errorf("it ended with %v", err)
+	}
+	r, err := audit.Verify(t.Context(), os.DirFS(e.app.LogDir()), audit.VerifyOptions{Key: e.app.Log.VerifierKey(), DB: e.app.DB})
+	if err != nil || r.Err() != nil || r.Pending != 0 || r.Checkpoint.Size == 0 {
+		t.Errorf("the log after the end: %v, %+v", err, r)
+	}
+	if err := e.app.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestServeStaysOnLoopbackWithoutTLS(t *testing.T) {
+	ctx := t.Context()
+	for _, c := range []*serveCmd{{Addr: "0.0.0.0:0"}, {Addr: "127.0.0.1:0", Metrics: "0.0.0.0:0"}} {
+		e := &env{globals: &globals{Home: t.TempDir(), JSON: true}, ctx: ctx, stdout: io.Discard, stderr: io.Discard}
+		e.out = newOutput(e)
+		if err := c.Run(e); !errors.Is(err, coffer.ErrInvalid) {
+			t.Errorf("%+v: %v, want ErrInvalid", c, err)
+		}
+		if err := e.app.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

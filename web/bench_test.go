@@ -1,0 +1,146 @@
+package web_test
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// discard is an answer that nobody reads.
+type discard struct {
+	h      http.Header
+	status int
+	n      int
+}
+
+func (d *discard) Header() http.Header         { return d.h }
+func (d *discard) WriteHeader(status int)      { d.status = status }
+func (d *discard) Write(b []byte) (int, error) { d.n += len(b); return len(b), nil }
+
+// cpu returns the time that this process has had a processor.
+func cpu() time.Duration {
+	var u syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkMaskedFinding compares a masked finding with a handler that writes the same bytes from memory, over real connections, in
+// requests per second of processor time.
+func BenchmarkMaskedFinding(b *testing.B) {
+	w := newWorld(b)
+	path := "/v1/findings/" + w.findings["receipt.html"]
+	first := w.send("GET", path, "engineer/user", "")
+	if first.Code != 200 {
+		b.Fatalf("%d %s", first.Code, first.Body)
+	}
+	same := first.Body.Bytes()
+	static := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Content-Type", "application/json")
+		_, _ = rw.Write(same)
+	})
+	perSecond := func(h http.Handler) float64 {
+		srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			r.Host = host
+			h.ServeHTTP(rw, r)
+		}))
+		defer srv.Close()
+		req, err := http.NewRequest(http.MethodGet, srv.URL+path, nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer engineer/user")
+		n := max(500, b.N)
+		begun := cpu()
+		for range n {
+			res, err := http.DefaultClient.Do(req)
+			if err != nil || res.StatusCode != 200 {
+				b.Fatal(err)
+			}
+			var buf bytes.Buffer
+			_, _ = buf.ReadFrom(res.Body)
+			_ = res.Body.Close()
+		}
+		return float64(n) / (cpu() - begun).Seconds()
+	}
+	bare, ours := perSecond(static), perSecond(w.web)
+	b.ReportMetric(ours, "findings/cpu-s")
+	b.ReportMetric(bare, "static/cpu-s")
+	b.ReportMetric(ours/bare, "x")
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkFindingHandler is the handler alone.
+func BenchmarkFindingHandler(b *testing.B) {
+	w := newWorld(b)
+	r := httptest.NewRequest("GET", "https://"+host+"/v1/findings/"+w.findings["receipt.html"], nil)
+	r.Header.Set("Authorization", "Bearer engineer/user")
+	b.ReportAllocs()
+	for b.Loop() {
+		d := &discard{h: http.Header{}}
+		w.web.ServeHTTP(d, r)
+		if d.status != 200 {
+			b.Fatal(d.status)
+		}
+	}
+}
+
+// BenchmarkReveals compares reveals by 32 callers, with their durable entries, with what the disk can sync one after the other.
+func BenchmarkReveals(b *testing.B) {
+	w := newWorld(b)
+	f, err := os.Create(filepath.Join(b.TempDir(), "sync"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	begun := time.Now()
+	const syncs = 200
+	for range syncs {
+		if _, err := f.Write(make([]byte, 512)); err != nil {
+			b.Fatal(err)
+		}
+		if err := f.Sync(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	bare := syncs / time.Since(begun).Seconds()
+	path := "/v1/findings/" + w.findings["receipt.html"] + "/reveal"
+	var callers atomic.Int64
+	var failed atomic.Int64
+	begun = time.Now()
+	b.SetParallelism(16) // of two processors
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		n := 0
+		who := callers.Add(1)
+		for pb.Next() {
+			// Budgets are each caller's own; so many callers that none comes to its end.
+			token := fmt.Sprintf("engineer+c%d.%d/user", who, n/50)
+			n++
+			r := httptest.NewRequest("POST", "https://"+host+path, strings.NewReader(`{`+reason+`}`))
+			r.Header.Set("Content-Type", "application/json")
+			r.Header.Set("Authorization", "Bearer "+token)
+			d := &discard{h: http.Header{}}
+			w.web.ServeHTTP(d, r)
+			if d.status != 200 {
+				failed.Add(1)
+			}
+		}
+	})
+	rate := float64(b.N) / time.Since(begun).Seconds()
+	if failed.Load() > 0 {
+		b.Fatalf("%d of %d failed", failed.Load(), b.N)
+	}
+	b.ReportMetric(rate, "reveals/s")
+	b.ReportMetric(bare, "syncs/s")
+	b.ReportMetric(rate/bare, "x")
+}
