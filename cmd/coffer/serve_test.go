@@ -15,6 +15,7 @@ import (
 	"coffer/access"
 	"coffer/audit"
 	"coffer/client"
+	"coffer/identity"
 )
 
 // serving runs the command on free ports until stop is called, which returns how it ended.
@@ -67,7 +68,20 @@ func TestServe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = user
+	_, token, err := e.app.Identity.CreateToken(t.Context(), ask, user.ID, identity.TokenSpec{Label: "a test", Scopes: []access.Action{access.AuditRead, access.FindingList}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eve, err := client.New(address, token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if who, err := eve.Caller(t.Context()); err != nil || who.ID != user.ID || who.Kind != string(access.TokenCaller) {
+		t.Errorf("with a token: %v, %+v", err, who)
+	}
+	if _, err := eve.Config(t.Context()); !errors.Is(err, coffer.ErrDenied) {
+		t.Errorf("beyond the token's scope: %v", err)
+	}
 	cl, err := client.New(address, "coffer_pat_nonsense")
 	if err != nil {
 		t.Fatal(err)

@@ -109,6 +109,10 @@ var rules = []struct {
 		who: not(in("web", "app", "cmd/...", "demo")), what: in("web", "app", "cmd/...", "demo"),
 	},
 	{
+		why: "a client is linked into other people's programs: it brings the words of the API and nothing of the server",
+		who: in("client", "api"), what: stages, tests: true,
+	},
+	{
 		why: "the envelope knows no store and no caller: what seals must not decide who may open",
 		who: in("envelope/..."), what: in("store/...", "object/...", "access", "audit", "vault", "remedy", "pipeline", "triage"), tests: true,
 	},
@@ -223,6 +227,7 @@ func TestRulesBite(t *testing.T) {
 		{ImportPath: "coffer/macie", Imports: []string{"coffer/object"}},
 		{ImportPath: "coffer/access", Imports: []string{"coffer/store"}},
 		{ImportPath: "coffer/remedy", Imports: []string{"coffer/app"}},
+		{ImportPath: "coffer/client", Imports: []string{"coffer/remedy"}},
 		{ImportPath: "coffer/envelope", Imports: []string{"coffer/access"}},
 		{ImportPath: "coffer/store", Imports: []string{"coffer/envelope"}},
 		{ImportPath: "coffer/remedy", Imports: []string{"coffer/envelope"}},
