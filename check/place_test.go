@@ -104,6 +104,8 @@ type cloud struct {
 	s3  *s3fake.Server
 	kms *kmsfake.Fake
 	key string
+	// over stands between the adapters and the fakes.
+	over func(http.RoundTripper) http.RoundTripper
 }
 
 const (
@@ -142,14 +144,18 @@ func impatient(transport http.RoundTripper) aws.Config {
 
 func (c *cloud) adapters(t testing.TB, now func() time.Time) (object.Store, object.Store, envelope.Keys) {
 	c.s3.Now, c.kms.Now = now, now
+	over := c.over
+	if over == nil {
+		over = func(tr http.RoundTripper) http.RoundTripper { return tr }
+	}
 	open := func() object.Store {
-		st, err := objs3.Open(objs3.Config{Endpoint: s3Endpoint, AWS: impatient(c.s3.Transport())})
+		st, err := objs3.Open(objs3.Config{Endpoint: s3Endpoint, AWS: impatient(over(c.s3.Transport()))})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return st
 	}
-	keys, err := kms.Open(t.Context(), kms.Config{Endpoint: kmsEndpoint, AWS: impatient(c.kms.Transport()), Key: c.key, Backoff: atOnce})
+	keys, err := kms.Open(t.Context(), kms.Config{Endpoint: kmsEndpoint, AWS: impatient(over(c.kms.Transport())), Key: c.key, Backoff: atOnce})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -727,9 +727,15 @@ func (p *Pipeline) tag(ctx context.Context, permit *audit.Permit, rec *triage.Re
 	others = slices.DeleteFunc(others, func(r *triage.Record) bool {
 		return !r.Status.Active() || !sameVersion(&r.Finding, &rec.Finding) || r.Rescan != ""
 	})
-	info, _, err := p.pin(ctx, &rec.Finding)
+	var o coffer.Object
+	if rec.Read != nil {
+		o = *rec.Read
+	} else {
+		var info object.Info
+		info, _, err = p.pin(ctx, &rec.Finding)
+		o = info.Object
+	}
 	if err == nil {
-		o := coffer.Object{Bucket: info.Bucket, Key: info.Key, VersionID: info.VersionID, ETag: info.ETag}
 		ours := Tags("sensitive", others)
 		if planted.On(planted.TagReplaces) {
 			err = p.Objects.Tag(ctx, o, []coffer.Tag{{Key: TagState, Value: "sensitive"}})
