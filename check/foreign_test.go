@@ -14,6 +14,7 @@ import (
 	"coffer"
 	"coffer/access"
 	"coffer/audit"
+	"coffer/grant"
 	"coffer/object"
 	"coffer/pipeline"
 	"coffer/remedy"
@@ -135,6 +136,8 @@ var expectations = []story{
 			w.t.Fatal(err)
 		}
 		broken.Guard = &audit.Guard{Log: log, Policy: w.a.Policy}
+		whole := w.a.Vault.Grants
+		broken.Grants = &grant.Grants{DB: whole.DB, Records: whole.Records, Guard: broken.Guard, Scrub: whole.Scrub, Now: whole.Now, Rules: whole.Rules}
 		got, err = broken.Reveal(w.ctx, w.reason(), id, 1)
 		w.inj.Watch(nil)
 		if len(got) > 0 || unwrapped > 0 || !errors.Is(err, coffer.ErrUnavailable) {
