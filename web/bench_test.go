@@ -63,7 +63,7 @@ func BenchmarkMaskedFinding(b *testing.B) {
 		begun := cpu()
 		for range n {
 			res, err := http.DefaultClient.Do(req)
-			if err != nil || res.StatusCode != 200 {
+			if err != nil || res.StatusCode != http.StatusOK {
 				b.Fatal(err)
 			}
 			var buf bytes.Buffer
@@ -82,7 +82,7 @@ func BenchmarkMaskedFinding(b *testing.B) {
 // BenchmarkFindingHandler is the handler alone.
 func BenchmarkFindingHandler(b *testing.B) {
 	w := newWorld(b)
-	r := httptest.NewRequest("GET", "https://"+host+"/v1/findings/"+w.findings["receipt.html"], nil)
+	r := httptest.NewRequest(http.MethodGet, "https://"+host+"/v1/findings/"+w.findings["receipt.html"], nil)
 	r.Header.Set("Authorization", "Bearer engineer/user")
 	b.ReportAllocs()
 	for b.Loop() {
@@ -126,7 +126,7 @@ func BenchmarkReveals(b *testing.B) {
 			// Budgets are each caller's own; so many callers that none comes to its end.
 			token := fmt.Sprintf("engineer+c%d.%d/user", who, n/50)
 			n++
-			r := httptest.NewRequest("POST", "https://"+host+path, strings.NewReader(`{`+reason+`}`))
+			r := httptest.NewRequest(http.MethodPost, "https://"+host+path, strings.NewReader(`{`+reason+`}`))
 			r.Header.Set("Content-Type", "application/json")
 			r.Header.Set("Authorization", "Bearer "+token)
 			d := &discard{h: http.Header{}}
