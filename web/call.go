@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"coffer/access"
-	"coffer/identity"
 )
 
 // call is one request on its way through the server.
@@ -23,7 +22,6 @@ type call struct {
 	finding string // id of a finding that exists, for the program's own log
 	ask     access.Ask
 	asked   bool // ask is filled in
-	session identity.Session // of a browser; zero for who comes otherwise
 	problem string
 }
 
