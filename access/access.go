@@ -92,6 +92,9 @@ type Context struct {
 	Values  int    // how many values would be shown or changed
 
 	Network netip.Addr // where the request comes from; the zero Addr: from this machine's command line
+	// Session and Token name the session, and the personal or access token, with which the caller comes, for the log; they open
+	// nothing, and policies do not see them. Empty: none.
+	Session, Token string
 	// SignedIn is when the caller last proved who they are, MFA whether with more than one factor. Zero: not known, which is never fresh.
 	SignedIn time.Time
 	MFA      bool

@@ -91,9 +91,9 @@ func (g *Guard) Refuse(ctx context.Context, who access.Caller, action access.Act
 
 // recordable refuses what an entry could not say truly: only such entries are worth keeping, so what cannot be recorded is not asked.
 func recordable(who access.Caller, action access.Action, what access.Resource, how access.Context) error {
-	for _, s := range []string{string(action), what.ID, how.Request, how.Reason, how.Ticket, how.Purpose} {
+	for _, s := range []string{string(action), what.ID, how.Request, how.Reason, how.Ticket, how.Purpose, how.Session, how.Token} {
 		if !token(s) {
-			return fmt.Errorf("malformed action, reason, ticket, purpose, or id of resource or request: %w", coffer.ErrInvalid)
+			return fmt.Errorf("malformed action, reason, ticket, purpose, or id of resource, request, session or token: %w", coffer.ErrInvalid)
 		}
 	}
 	if !access.ValidID(who.ID) || how.Grant != "" && !access.ValidGrant(how.Grant) {

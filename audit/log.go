@@ -32,6 +32,7 @@ import (
 	"iter"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -281,9 +282,9 @@ func (l *Log) circumstances(detail map[string]string, c *access.Context) map[str
 			more[k] = "[removed]"
 		}
 	}
-	more["grant"] = c.Grant
+	more["grant"], more["session"], more["token"] = c.Grant, c.Session, c.Token
 	if c.Network.IsValid() {
-		more["network"] = c.Network.Unmap().WithZone("").String()
+		more["network"], more["networkClass"] = c.Network.Unmap().WithZone("").String(), networkClass(c.Network)
 	}
 	if s := strings.Join(c.Approvers, ","); len(s) <= maxID {
 		more["approvers"] = s
@@ -299,6 +300,19 @@ func (l *Log) circumstances(detail map[string]string, c *access.Context) map[str
 	}
 	maps.Copy(more, detail)
 	return more
+}
+
+// networkClass says from how far a request came, so that entries can be chosen by it without knowledge of the addresses in use.
+func networkClass(a netip.Addr) string {
+	switch a = a.Unmap(); {
+	case a.IsLoopback():
+		return "loopback"
+	case a.IsLinkLocalUnicast():
+		return "link-local"
+	case a.IsPrivate():
+		return "private"
+	}
+	return "public"
 }
 
 // withdraw takes r back if nobody has begun to commit it.

@@ -90,7 +90,7 @@ func TestCircumstancesAreRecorded(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]string{
-		"values": "1", "ticket": "INC", "purpose": "[removed]", "network": "192.0.2.7", "grant": how.Grant, "approvers": "u-1,u-2",
+		"values": "1", "ticket": "INC", "purpose": "[removed]", "network": "192.0.2.7", "networkClass": "public", "grant": how.Grant, "approvers": "u-1,u-2",
 	}
 	if got := all(t, l, audit.Filter{})[0].Detail; !maps.Equal(got, want) {
 		t.Errorf("detail %v, want %v", got, want)

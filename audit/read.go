@@ -32,6 +32,8 @@ type Filter struct {
 	Newest bool
 	// Index chooses entries from this position of the log on, and those that have none yet.
 	Index int64
+
+	terms []term // of the grammar; see [ParseFilter]
 }
 
 // Match reports whether the filter chooses e.
@@ -49,7 +51,8 @@ func (f Filter) Match(e *Entry) bool {
 		(f.Plan == "" || f.Plan == e.Plan) &&
 		(f.From.IsZero() || !e.Time.Before(f.From)) &&
 		(f.To.IsZero() || e.Time.Before(f.To)) &&
-		(e.Index < 0 || e.Index >= f.Index)
+		(e.Index < 0 || e.Index >= f.Index) &&
+		!slices.ContainsFunc(f.terms, func(t term) bool { return !t.match(e) })
 }
 
 // Entries yields the entries that f chooses in the order of the log, those that are not sequenced yet at its young end with

@@ -28,7 +28,7 @@ type Proof struct {
 
 // Context returns the circumstances that a token adds to a request, for the policy.
 func (p Proof) Context(now time.Time, m Meta) access.Context {
-	return access.Context{Now: now, Request: m.Request, Network: m.Network, SignedIn: p.SignedIn, MFA: p.MFA}
+	return access.Context{Now: now, Request: m.Request, Network: m.Network, SignedIn: p.SignedIn, MFA: p.MFA, Token: p.Token}
 }
 
 // Bearer returns who comes with an access token: a personal one, or a JWT (RFC 9068) of a configured issuer under the rules of RFC 8725.

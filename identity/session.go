@@ -43,7 +43,7 @@ type Session struct {
 
 // Context returns the circumstances that a session adds to a request, for the policy.
 func (s Session) Context(now time.Time, m Meta) access.Context {
-	return access.Context{Now: now, Request: m.Request, Network: m.Network, SignedIn: s.SignedIn, MFA: s.MFA}
+	return access.Context{Now: now, Request: m.Request, Network: m.Network, SignedIn: s.SignedIn, MFA: s.MFA, Session: s.ID}
 }
 
 // session is what is stored. Its part in the store is the keyed hash of the cookie.

@@ -11,6 +11,7 @@ import (
 	"unicode"
 
 	"coffer"
+	"coffer/internal/filter"
 )
 
 // Filter selects findings. Its grammar is one for command line, API and portal: pairs of a field and values, all of which must hold.
@@ -27,24 +28,10 @@ type Filter struct{ terms []term }
 
 type term struct {
 	field  string
-	op     string   // "=", "!=", "gte", "gt", "lte", "lt"
-	values []string // as written; folded, but for fields that are exact
-	at     moment   // of fields that are times
-	number int64    // of comparisons of counts and severity
-}
-
-// moment is a point in time of a filter.
-type moment struct {
-	from, to time.Time     // the first instant and the first after it; a day has 24 hours between them
-	ago      time.Duration // relative, when not 0
-}
-
-func (m moment) at(now time.Time) (from, to time.Time) {
-	if m.ago != 0 {
-		from = now.Add(-m.ago)
-		return from, from.Add(time.Microsecond)
-	}
-	return m.from, m.to
+	op     filter.Op
+	values []string      // as written; folded, but for fields that are exact
+	at     filter.Moment // of fields that are times
+	number int64         // of comparisons of counts and severity
 }
 
 // field is how a summary answers for a field of a filter. One of words, time and number is there, and none for q.
@@ -135,11 +122,11 @@ func fold(s string) string { return strings.ToLower(s) }
 func ParseFilter(pairs ...string) (Filter, error) {
 	var f Filter
 	for _, s := range pairs {
-		left, right, ok := strings.Cut(s, "=")
-		if !ok {
-			return Filter{}, fmt.Errorf("filter without \"=\"; write field=value, field!=value or field.gte=value: %w", coffer.ErrInvalid)
+		left, right, err := filter.Cut(s)
+		if err == nil {
+			err = f.add(left, right)
 		}
-		if err := f.add(left, right); err != nil {
+		if err != nil {
 			return Filter{}, err
 		}
 	}
@@ -149,18 +136,8 @@ func ParseFilter(pairs ...string) (Filter, error) {
 // FilterOf reads the pairs of a URL's query, but for the parameters that are not the filter's.
 func FilterOf(query url.Values, others ...string) (Filter, error) {
 	var f Filter
-	for _, left := range slices.Sorted(func(yield func(string) bool) {
-		for k := range query {
-			if !slices.Contains(others, k) && !yield(k) {
-				return
-			}
-		}
-	}) {
-		for _, right := range query[left] {
-			if err := f.add(left, right); err != nil {
-				return Filter{}, err
-			}
-		}
+	if err := filter.Query(query, others, f.add); err != nil {
+		return Filter{}, err
 	}
 	return f, nil
 }
@@ -175,17 +152,11 @@ func (f Filter) Override(g Filter) Filter {
 
 // add takes in one pair.
 func (f *Filter) add(left, right string) error {
-	t := term{op: "="}
-	if name, ok := strings.CutSuffix(left, "!"); ok {
-		t.op, left = "!=", name
+	left, op, err := filter.CutLeft(left)
+	if err != nil {
+		return err
 	}
-	if name, op, ok := strings.Cut(left, "."); ok {
-		if t.op != "=" || !slices.Contains([]string{"gte", "gt", "lte", "lt"}, op) {
-			return fmt.Errorf("filter: a comparison is one of field.gte=, field.gt=, field.lte=, field.lt=: %w", coffer.ErrInvalid)
-		}
-		t.op, left = op, name
-	}
-	t.field = left
+	t := term{op: op, field: left}
 	fd, ok := fields[left]
 	if !ok {
 		return fmt.Errorf("filter on unknown field; fields are %s: %w", strings.Join(FilterFields(), ", "), coffer.ErrInvalid)
@@ -193,21 +164,21 @@ func (f *Filter) add(left, right string) error {
 	invalid := func(possible string) error {
 		return fmt.Errorf("filter on %s: %s: %w", left, possible, coffer.ErrInvalid)
 	}
-	compares := t.op != "=" && t.op != "!="
+	compares := op.Compares()
 	switch {
 	case left == "q":
 		// Each word is a value, and all of them must be there: the one field whose values are not alternatives.
 		t.values = strings.FieldsFunc(fold(right), unicode.IsSpace)
-		if t.op != "=" || len(t.values) == 0 {
+		if t.op != filter.Is || len(t.values) == 0 {
 			return invalid("give words that stand in bucket or key, q=word word")
 		}
 		slices.Sort(t.values)
 		t.values = slices.Compact(t.values)
 	case fd.time != nil:
-		if t.op == "!=" {
+		if t.op == filter.IsNot {
 			return invalid("a time is compared by =, .gte, .gt, .lte or .lt")
 		}
-		if t.at, ok = parseMoment(right); !ok || t.op == "=" && t.at.ago != 0 {
+		if t.at, ok = filter.ParseMoment(right); !ok || t.op == filter.Is && t.at.Relative() {
 			return invalid("give a time as 2026-07-15 or 2026-07-15T03:21:07Z, or before now as .gte=-7d (m, h, d, w)")
 		}
 		t.values = []string{right}
@@ -220,7 +191,7 @@ func (f *Filter) add(left, right string) error {
 		}
 		t.values, t.number = []string{fold(right)}, int64(rank)
 	case fd.words == nil:
-		t.values = split(right)
+		t.values = filter.Split(right)
 		for i, v := range t.values {
 			n, err := strconv.ParseInt(v, 10, 32)
 			if err != nil || n < 0 || compares && len(t.values) > 1 {
@@ -229,7 +200,7 @@ func (f *Filter) add(left, right string) error {
 			t.values[i], t.number = strconv.FormatInt(n, 10), n
 		}
 	default:
-		t.values = split(right)
+		t.values = filter.Split(right)
 		for i, v := range t.values {
 			if !fd.exact {
 				v = fold(v)
@@ -253,45 +224,6 @@ func (f *Filter) add(left, right string) error {
 	}
 	f.terms = append(f.terms, t)
 	return nil
-}
-
-// split takes alternatives apart at commas.
-func split(s string) []string {
-	var out []string
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		switch {
-		case s[i] == '\\' && i+1 < len(s) && (s[i+1] == ',' || s[i+1] == '\\'):
-			i++
-			b.WriteByte(s[i])
-		case s[i] == ',':
-			out = append(out, b.String())
-			b.Reset()
-		default:
-			b.WriteByte(s[i])
-		}
-	}
-	return append(out, b.String())
-}
-
-var escape = strings.NewReplacer(`\`, `\\`, `,`, `\,`)
-
-// units of relative times.
-var units = map[byte]time.Duration{'m': time.Minute, 'h': time.Hour, 'd': 24 * time.Hour, 'w': 7 * 24 * time.Hour}
-
-func parseMoment(s string) (moment, bool) {
-	if rest, ok := strings.CutPrefix(s, "-"); ok && rest != "" {
-		unit := units[rest[len(rest)-1]]
-		n, err := strconv.ParseUint(rest[:len(rest)-1], 10, 16)
-		return moment{ago: time.Duration(n) * unit}, err == nil && unit != 0 && n > 0
-	}
-	if t, err := time.Parse(time.DateOnly, s); err == nil {
-		return moment{from: t, to: t.AddDate(0, 0, 1)}, true
-	}
-	t, err := time.Parse(time.RFC3339, s)
-	// The index keeps microseconds.
-	t = t.UTC().Truncate(time.Microsecond)
-	return moment{from: t, to: t.Add(time.Microsecond)}, err == nil
 }
 
 // Pairs returns the pairs of the filter, as ParseFilter reads them, in order of first use.
@@ -323,15 +255,7 @@ func (f Filter) String() string {
 	return q.Encode()
 }
 
-func (t term) left() string {
-	switch t.op {
-	case "=":
-		return t.field
-	case "!=":
-		return t.field + "!"
-	}
-	return t.field + "." + t.op
-}
+func (t term) left() string { return t.op.Left(t.field) }
 
 func (t term) right() string {
 	switch {
@@ -340,11 +264,7 @@ func (t term) right() string {
 	case fields[t.field].time != nil:
 		return t.values[0]
 	}
-	escaped := make([]string, len(t.values))
-	for i, v := range t.values {
-		escaped[i] = escape.Replace(v)
-	}
-	return strings.Join(escaped, ",")
+	return filter.Join(t.values)
 }
 
 // Match reports whether the filter selects s when it is asked now.
@@ -369,12 +289,12 @@ func (t term) match(s *Summary, now time.Time) bool {
 		}
 		return true
 	case fd.time != nil:
-		from, to := t.at.at(now)
-		return within(t.op, fd.time(s).UnixMicro(), from.UnixMicro(), to.UnixMicro())
-	case t.op != "=" && t.op != "!=":
-		return within(t.op, fd.number(s), t.number, t.number+1)
+		from, to := t.at.At(now)
+		return filter.Within(t.op, fd.time(s).UnixMicro(), from.UnixMicro(), to.UnixMicro())
+	case t.op.Compares():
+		return filter.Within(t.op, fd.number(s), t.number, t.number+1)
 	case fd.words == nil:
-		return slices.Contains(t.values, strconv.FormatInt(fd.number(s), 10)) == (t.op == "=")
+		return slices.Contains(t.values, strconv.FormatInt(fd.number(s), 10)) == (t.op == filter.Is)
 	}
 	hit := slices.ContainsFunc(fd.words(s), func(have string) bool {
 		if !fd.exact {
@@ -382,33 +302,11 @@ func (t term) match(s *Summary, now time.Time) bool {
 		}
 		return slices.ContainsFunc(t.values, func(want string) bool { return fd.equal(have, want) })
 	})
-	return hit == (t.op == "=")
+	return hit == (t.op == filter.Is)
 }
 
 // equal compares a value, folded where the field is, with one of a filter.
-func (f field) equal(have, want string) bool {
-	if f.prefix {
-		if p, ok := strings.CutSuffix(want, "*"); ok {
-			return strings.HasPrefix(have, p)
-		}
-	}
-	return have == want
-}
-
-// within compares v with the interval from from up to, not including, to.
-func within(op string, v, from, to int64) bool {
-	switch op {
-	case "=":
-		return from <= v && v < to
-	case "gte":
-		return v >= from
-	case "gt":
-		return v >= to
-	case "lte":
-		return v < to
-	}
-	return v < from
-}
+func (f field) equal(have, want string) bool { return filter.Equal(have, want, f.prefix) }
 
 // Order says how a list is sorted: by a field, ascending or, with "-" in front, descending; equal ones by finding id.
 type Order string

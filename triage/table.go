@@ -12,6 +12,7 @@ import (
 	"github.com/RoaringBitmap/roaring/v2"
 
 	"coffer"
+	"coffer/internal/filter"
 )
 
 // table is what the index holds in memory: a row for each finding, its fields in columns, and for each value of a field the bitmap of
@@ -339,12 +340,12 @@ func (t *table) test(term term, fd field, now time.Time) func(uint32) bool {
 		}
 	case fd.time != nil:
 		at := t.times(term.field)
-		from, to := term.at.at(now)
+		from, to := term.at.At(now)
 		f, u := from.UnixMicro(), to.UnixMicro()
-		return func(row uint32) bool { return within(term.op, at[row], f, u) }
+		return func(row uint32) bool { return filter.Within(term.op, at[row], f, u) }
 	case term.op != "=" && term.op != "!=":
 		number := t.numbers(term.field)
-		return func(row uint32) bool { return within(term.op, number(row), term.number, term.number+1) }
+		return func(row uint32) bool { return filter.Within(term.op, number(row), term.number, term.number+1) }
 	case fd.words == nil:
 		number := t.numbers(term.field)
 		want := map[int64]bool{}
