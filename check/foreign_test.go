@@ -136,6 +136,7 @@ var expectations = []story{
 			w.t.Fatal(err)
 		}
 		broken.Guard = &audit.Guard{Log: log, Policy: w.a.Policy}
+		broken.Grants = &grant.Grants{DB: w.a.DB, Records: w.a.Records, Guard: broken.Guard, Scrub: w.a.Scrub, Now: w.a.Now}
 		whole := w.a.Vault.Grants
 		broken.Grants = &grant.Grants{DB: whole.DB, Records: whole.Records, Guard: broken.Guard, Scrub: whole.Scrub, Now: whole.Now, Rules: whole.Rules}
 		got, err = broken.Reveal(w.ctx, w.reason(), id, 1)
