@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"coffer/access"
+	"coffer/identity"
 )
 
 // call is one request on its way through the server.
@@ -21,8 +22,10 @@ type call struct {
 	route   string // id of the route, once it is known
 	finding string // id of a finding that exists, for the program's own log
 	ask     access.Ask
-	asked   bool // ask is filled in
+	asked   bool             // ask is filled in
+	session identity.Session // of a browser; zero for who comes otherwise
 	problem string
+	page    bool // a page was asked for: problems are shown as one
 }
 
 type callKey struct{}

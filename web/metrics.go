@@ -14,14 +14,15 @@ import (
 // metrics are what the server counts. Labels have few values, all known to this program: never an id of a person, a bucket, a key or
 // a value.
 type metrics struct {
-	registry *prometheus.Registry
-	requests *prometheus.CounterVec
-	took     *prometheus.HistogramVec
-	denials  *prometheus.CounterVec
-	revealed prometheus.Counter
-	sealed   prometheus.Counter
-	taken    *prometheus.CounterVec
-	items    *prometheus.CounterVec
+	registry   *prometheus.Registry
+	requests   *prometheus.CounterVec
+	took       *prometheus.HistogramVec
+	denials    *prometheus.CounterVec
+	revealed   prometheus.Counter
+	sealed     prometheus.Counter
+	taken      *prometheus.CounterVec
+	items      *prometheus.CounterVec
+	violations prometheus.Counter
 }
 
 func newMetrics(s *Server) *metrics {
@@ -30,13 +31,14 @@ func newMetrics(s *Server) *metrics {
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "coffer_requests_total", Help: "Requests by route and status."}, []string{"route", "status"}),
 		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "coffer_request_seconds", Help: "Time to answer, by route.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10}}, []string{"route"}),
-		denials:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "coffer_denials_total", Help: "Requests that the policies refused, by action."}, []string{"action"}),
-		revealed: prometheus.NewCounter(prometheus.CounterOpts{Name: "coffer_revealed_values_total", Help: "Values that were shown in plain."}),
-		sealed:   prometheus.NewCounter(prometheus.CounterOpts{Name: "coffer_sealed_values_total", Help: "Values that intake sealed."}),
-		taken:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "coffer_documents_total", Help: "Documents taken in, by what became of them."}, []string{"status"}),
-		items:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "coffer_job_items_total", Help: "Items of jobs, by kind of job and how they ended."}, []string{"kind", "outcome"}),
+		denials:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "coffer_denials_total", Help: "Requests that the policies refused, by action."}, []string{"action"}),
+		revealed:   prometheus.NewCounter(prometheus.CounterOpts{Name: "coffer_revealed_values_total", Help: "Values that were shown in plain."}),
+		sealed:     prometheus.NewCounter(prometheus.CounterOpts{Name: "coffer_sealed_values_total", Help: "Values that intake sealed."}),
+		taken:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "coffer_documents_total", Help: "Documents taken in, by what became of them."}, []string{"status"}),
+		items:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "coffer_job_items_total", Help: "Items of jobs, by kind of job and how they ended."}, []string{"kind", "outcome"}),
+		violations: prometheus.NewCounter(prometheus.CounterOpts{Name: "coffer_csp_reports_total", Help: "Reports of browsers that they refused something on a page."}),
 	}
-	m.registry.MustRegister(m.requests, m.took, m.denials, m.revealed, m.sealed, m.taken, m.items,
+	m.registry.MustRegister(m.requests, m.took, m.denials, m.revealed, m.sealed, m.taken, m.items, m.violations,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "coffer_jobs_running", Help: "Jobs at which this process is."}, func() float64 { return float64(s.runner.running.Load()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "coffer_jobs_queued", Help: "Jobs that wait for a place in this process."}, func() float64 { return float64(s.runner.queued.Load()) }))
 	return m

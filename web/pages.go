@@ -24,7 +24,7 @@ var style string
 const pagePolicy = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 
 // pages are the documents that are the same for everybody.
-type pages struct{ home, docs string }
+type pages struct{ docs string }
 
 type page struct {
 	ContentType string `header:"Content-Type"`
@@ -58,8 +58,6 @@ func (s *Server) pageRoutes() {
 		}
 	}
 	const htmlType = "text/html; charset=utf-8"
-	handle(s, &route{id: "home", method: http.MethodGet, path: "/{$}", tag: "public", stream: "text/html", summary: "Where people sign in"},
-		show(htmlType, func() string { return s.pages.home }))
 	handle(s, &route{id: "docs", method: http.MethodGet, path: "/docs", tag: "public", stream: "text/html", summary: "This description, to be read"},
 		show(htmlType, func() string { return s.pages.docs }))
 	handle(s, &route{id: "docs-style", method: http.MethodGet, path: "/style.css", tag: "public", stream: "text/css", summary: "How pages look"},
@@ -110,10 +108,6 @@ func (s *Server) publish() error {
 			}
 		}
 	}
-	if home := doc.Paths["/{$}"]; home != nil {
-		doc.Paths["/"] = home
-		delete(doc.Paths, "/{$}")
-	}
 	if in := doc.Paths["/v1/events"]; in != nil {
 		in.Post.RequestBody.Content["application/json"].Schema = &huma.Schema{Description: "One document, or an array of documents."}
 		in.Post.RequestBody.Content[api.ContentLines].Schema = &huma.Schema{Type: "string", Description: "One JSON document per line."}
@@ -122,7 +116,7 @@ func (s *Server) publish() error {
 	if s.doc, err = json.MarshalIndent(doc, "", "  "); err != nil {
 		return fmt.Errorf("the OpenAPI document: %w", err)
 	}
-	s.pages = pages{home: s.homePage(), docs: s.docsPage(doc)}
+	s.pages = pages{docs: s.docsPage(doc)}
 	return nil
 }
 
@@ -131,15 +125,6 @@ func shell(title, class, main string) string {
 	return `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">` +
 		`<meta name="robots" content="noindex"><title>` + html.EscapeString(title) + `</title><link rel="stylesheet" href="/style.css">` +
 		`<body class="` + class + `"><main>` + main + `</main></body></html>` + "\n"
-}
-
-func (s *Server) homePage() string {
-	how := `<p>Nobody can sign in here yet: no way to sign in is configured. On the machine itself, every command of <code>coffer</code> works as the operator.</p>`
-	if s.Auth != nil {
-		how = `<p>Programs send an access token: <code>Authorization: Bearer …</code>. Make one with <code>coffer token create</code>.</p>`
-	}
-	return shell("Sign in · Coffer", "sign", `<h1>Coffer</h1><p class="lead">Sign in to see findings. Values stay sealed until somebody who may see them says why.</p>`+how+
-		`<p><a href="/docs">The API</a> · <a href="/v1/openapi.json">OpenAPI 3.1</a></p>`)
 }
 
 // docsPage writes the document for people, on the server and without a script.
@@ -178,7 +163,7 @@ func (s *Server) docsPage(doc *huma.OpenAPI) string {
 
 func (s *Server) docOperation(b *strings.Builder, doc *huma.OpenAPI, rt *route) {
 	e := html.EscapeString
-	path := strings.ReplaceAll(rt.path, "{$}", "")
+	path := rt.path
 	item := doc.Paths[path]
 	op := map[string]*huma.Operation{"GET": item.Get, "POST": item.Post, "PUT": item.Put, "DELETE": item.Delete}[rt.method]
 	fmt.Fprintf(b, `<section id="%s"><h3><span class="method">%s</span> <code>%s</code></h3><p>%s.</p>`, e(rt.id), e(rt.method), e(path), e(rt.summary))

@@ -55,16 +55,15 @@ type route struct {
 }
 
 // public are the routes that ask for nobody: what can be known of any installation.
-var public = []string{"home", "health", "ready", "openapi", "docs", "docs-style"}
+var public = []string{"health", "ready", "openapi", "docs", "docs-style"}
 
-// handle registers a route: its operation in the OpenAPI document and its handler, which are thereby the same. It panics if the route has
-// no action and is not public; [New] makes an error of that. h runs after every gate; the errors it returns are mapped by [Server.fail].
-func handle[I, O any](s *Server, rt *route, h func(context.Context, *call, *I) (*O, error)) {
-	open := rt.action == ""
-	if open != slices.Contains(public, rt.id) {
+// claim checks what is said of a route, whatever serves it. It panics if the route has no action and is not one of those in open, or has
+// an action and is; [New] makes an error of that.
+func (s *Server) claim(rt *route, open []string) {
+	if (rt.action == "") != slices.Contains(open, rt.id) {
 		panic(fmt.Sprintf("route %s has no action, or is public and has one", rt.id))
 	}
-	if !open && !slices.ContainsFunc(access.Actions, func(d access.Description) bool { return d.Action == rt.action }) {
+	if rt.action != "" && !slices.ContainsFunc(access.Actions, func(d access.Description) bool { return d.Action == rt.action }) {
 		panic(fmt.Sprintf("route %s has an action that does not exist", rt.id))
 	}
 	for _, is := range []struct {
@@ -75,6 +74,13 @@ func handle[I, O any](s *Server, rt *route, h func(context.Context, *call, *I) (
 			panic(fmt.Sprintf("route %s is about something else than its path", rt.id))
 		}
 	}
+}
+
+// handle registers a route: its operation in the OpenAPI document and its handler, which are thereby the same. It panics as [Server.claim]
+// does. h runs after every gate; the errors it returns are mapped by [Server.fail].
+func handle[I, O any](s *Server, rt *route, h func(context.Context, *call, *I) (*O, error)) {
+	s.claim(rt, public)
+	open := rt.action == ""
 	var in I
 	_, keyed := any(&in).(attempted)
 	_, hasBody := any(&in).(bodied)
@@ -114,7 +120,7 @@ func handle[I, O any](s *Server, rt *route, h func(context.Context, *call, *I) (
 		c := of(ctx.Context())
 		c.route = rt.id
 		if !open {
-			if p := s.admit(ctx, c, rt); p != nil {
+			if p := s.admit(ctx.Context(), c, rt); p != nil {
 				s.answer(ctx, p)
 				return
 			}
@@ -137,9 +143,9 @@ func handle[I, O any](s *Server, rt *route, h func(context.Context, *call, *I) (
 }
 
 // admit asks for everything that comes before a look at the request itself.
-func (s *Server) admit(ctx huma.Context, c *call, rt *route) *problem {
-	if err := s.authenticate(ctx.Context(), c); err != nil {
-		return s.unauthenticated(ctx.Context(), c, err)
+func (s *Server) admit(ctx context.Context, c *call, rt *route) *problem {
+	if err := s.authenticate(ctx, c); err != nil {
+		return s.unauthenticated(ctx, c, err)
 	}
 	if wait := s.limits.take(c); wait > 0 {
 		p := newProblem(c, "too-many", "You send more requests than this server takes from one caller.")
@@ -149,7 +155,7 @@ func (s *Server) admit(ctx huma.Context, c *call, rt *route) *problem {
 	if rt.direct {
 		return nil
 	}
-	return s.gate(ctx.Context(), c, rt)
+	return s.gate(ctx, c, rt)
 }
 
 // authenticate finds out who asks.
@@ -184,7 +190,7 @@ func (s *Server) authenticate(ctx context.Context, c *call) error {
 		if err != nil {
 			return err
 		}
-		ask.Caller, ask.Context = session.Caller, session.Context(ask.Context.Now, m)
+		ask.Caller, ask.Context, c.session = session.Caller, session.Context(ask.Context.Now, m), session
 	}
 	ask.Context.Request = c.logged()
 	c.ask, c.asked = ask, true

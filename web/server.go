@@ -75,7 +75,7 @@ type Installation interface {
 	Cut(at coffer.Location) coffer.Location
 }
 
-// Config is what a server is made of. All members but Auth, Hosts, TLS and Logger are required.
+// Config is what a server is made of. All members but Auth, People, Hosts, TLS and Logger are required.
 type Config struct {
 	Desk     *triage.Desk
 	Vault    *vault.Vault
@@ -90,6 +90,8 @@ type Config struct {
 
 	// Auth identifies callers from outside; nil: there are none, and only [Server.Local] gets in.
 	Auth Authenticator
+	// People signs in whoever comes with a browser; nil: nobody can.
+	People *identity.Identity
 	// Hosts are the values of Host that are answered, with port unless it is the scheme's own. A page of a stranger whose name
 	// was made to resolve to this machine (DNS rebinding) sends another.
 	Hosts []string
@@ -115,6 +117,7 @@ type Server struct {
 	api     huma.API
 	doc     []byte // the OpenAPI document
 	pages   pages
+	portal  *portal
 	hosts   []string
 	origins *http.CrossOriginProtection
 	routes  []*route
@@ -179,6 +182,7 @@ func (s *Server) register() (err error) {
 	s.jobRoutes()
 	s.adminRoutes()
 	s.pageRoutes()
+	s.portalRoutes()
 	s.mux.HandleFunc("/", s.nowhere)
 	return nil
 }
@@ -211,12 +215,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			if rec.status != 0 {
 				panic(http.ErrAbortHandler) // half an answer must not look like a whole one
 			}
-			newProblem(c, "internal", details["internal"]).write(rec)
+			s.refuse(rec, c, newProblem(c, "internal", details["internal"]))
 		}
 		s.finished(c, rec.status, time.Since(begun))
 	}()
 	if p := s.enter(c, r); p != nil {
-		p.write(rec)
+		s.refuse(rec, c, p)
 		return
 	}
 	s.mux.ServeHTTP(rec, r)
@@ -267,14 +271,14 @@ func (s *Server) nowhere(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if allow == nil {
-		newProblem(c, "not-found", details["not-found"]).write(w)
+		s.refuse(w, c, newProblem(c, "not-found", details["not-found"]))
 		return
 	}
 	if slices.Contains(allow, "GET") {
 		allow = append(allow, "HEAD")
 	}
 	w.Header().Set("Allow", strings.Join(allow, ", "))
-	newProblem(c, "method", "The method is none of those that this path takes.").write(w)
+	s.refuse(w, c, newProblem(c, "method", "The method is none of those that this path takes."))
 }
 
 // where returns the function and line at which a stack panicked.

@@ -1,0 +1,277 @@
+package web
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"coffer"
+	"coffer/access"
+	"coffer/triage"
+)
+
+// linked is a number with the list behind it.
+type linked struct {
+	N    int
+	To   string
+	Name string // what it counts, for readers who do not see where it stands
+	Past bool   // past its limit
+	Heat int    // 0 to 4
+}
+
+type overviewPage struct {
+	AsOf    *when
+	Empty   bool
+	Open    linked
+	Values  int64
+	Objects int
+	Past    int
+	PastBy  []linked
+	Clean   linked
+	Failed  linked
+	Intake  []intakeRow
+	Heads   []string
+	Heat    []heatRow
+	Muted   linked
+	Days    days
+	Kinds   []barRow
+	AllKind int
+	Buckets []bucketRow
+	AllBkts int
+	Needs   []need
+}
+
+// need is something that only a person can move.
+type need struct{ Icon, What, Why, To, Verb string }
+
+type intakeRow struct {
+	Name, Why string
+	Count     linked
+	High      bool
+}
+
+type heatRow struct {
+	Severity severityMark
+	Cells    []linked
+	All      linked
+}
+
+type severityMark struct{ Class, Word string }
+
+func markOf(s coffer.Severity) severityMark { return severityMark{s.String(), severity(s)} }
+
+type barRow struct {
+	Name  string
+	Count linked
+	Width int // of 132
+}
+
+type bucketRow struct {
+	Name          string
+	Count         linked
+	High, Mid     linked
+	Low           linked
+	HX, MX, LX    int // widths of the three parts, of 132
+	MStart, LFrom int
+}
+
+// open is the filter of what is still to be done.
+const open = "status=open,in-progress"
+
+// ages are the columns of the table of severities and ages: from which to which age.
+var ages = []struct {
+	name     string
+	from, to string // days; empty: no bound
+}{{"< 1 d", "", "1"}, {"1–3 d", "1", "3"}, {"3–7 d", "3", "7"}, {"7–30 d", "7", "30"}, {"> 30 d", "30", ""}}
+
+func (s *Server) overviewPages() {
+	s.page(&route{id: "overview", method: http.MethodGet, path: "/overview", action: access.FindingList}, s.overview)
+}
+
+// link is the address of the list that these pairs select.
+func link(pairs ...string) (string, triage.Filter, error) {
+	f, err := triage.ParseFilter(pairs...)
+	if err != nil {
+		return "", f, fmt.Errorf("a filter of the portal's own: %w", err)
+	}
+	return "/findings?" + f.String(), f, nil
+}
+
+// counter gathers filters, to be counted together, each with where its number goes.
+type counter struct {
+	filters []triage.Filter
+	into    []func(triage.Sum)
+	err     error
+}
+
+func (c *counter) add(into func(n int, to string), pairs ...string) {
+	to, f, err := link(pairs...)
+	if err != nil && c.err == nil {
+		c.err = err
+	}
+	c.filters = append(c.filters, f)
+	c.into = append(c.into, func(s triage.Sum) { into(s.Findings, to) })
+}
+
+func (s *Server) overview(ctx context.Context, v *visit) (*screen, error) {
+	_, openFilter, err := link(open)
+	if err != nil {
+		return nil, err
+	}
+	list, err := s.Desk.Page(ctx, v.ask, triage.PageQuery{Filter: openFilter, Limit: 1, Facets: []string{"type", "bucket"}})
+	if err != nil {
+		return nil, err
+	}
+	p := &overviewPage{AsOf: v.at(list.AsOf), Values: list.Values, Objects: list.Objects}
+	p.Open = linked{N: list.Total, To: "/findings?" + openFilter.String()}
+	c := &counter{}
+	set := func(l *linked, name string) func(int, string) {
+		return func(n int, to string) { *l = linked{N: n, To: to, Name: name, Past: l.Past, Heat: l.Heat} }
+	}
+	// Severities and ages.
+	severities := []coffer.Severity{coffer.SeverityHigh, coffer.SeverityMedium, coffer.SeverityLow}
+	p.Heat = make([]heatRow, len(severities))
+	for _, a := range ages {
+		p.Heads = append(p.Heads, a.name)
+	}
+	for i, sev := range severities {
+		row := &p.Heat[i]
+		row.Severity, row.Cells = markOf(sev), make([]linked, len(ages))
+		word := "severity=" + sev.String()
+		c.add(set(&row.All, "All "+row.Severity.Word), open, word)
+		for j, a := range ages {
+			pairs := []string{open, word}
+			if a.from != "" {
+				pairs = append(pairs, "created.lte=-"+a.from+"d")
+				if limit := openLimits[sev]; limit > 0 {
+					var days int
+					_, _ = fmt.Sscan(a.from, &days) // our own number
+					row.Cells[j].Past = time.Duration(days)*24*time.Hour >= limit
+				}
+			}
+			if a.to != "" {
+				pairs = append(pairs, "created.gt=-"+a.to+"d")
+			}
+			c.add(set(&row.Cells[j], row.Severity.Word+", "+a.name), pairs...)
+		}
+	}
+	p.PastBy = make([]linked, 2)
+	c.add(set(&p.PastBy[0], "High"), open, "severity=high", "created.lte=-7d")
+	c.add(set(&p.PastBy[1], "Medium"), open, "severity=medium", "created.lte=-30d")
+	c.add(set(&p.Clean, ""), "status=fixed")
+	c.add(set(&p.Failed, ""), "state=failed,parked")
+	// Intake.
+	for _, in := range []struct{ name, why, state string }{
+		{"Sealed", "every value that stands at a reported place", "sealed"}, {"Partly sealed", "some values not located", "partial"},
+		{"Not sealed", "nothing to seal; the finding says why", "unsealed"}, {"Being taken in", "received or sealing", "received,sealing"},
+		{"Waiting", "the bytes cannot be read now", "parked"}, {"Failed", "taking it in again tries again", "failed"},
+	} {
+		p.Intake = append(p.Intake, intakeRow{Name: in.name, Why: in.why, High: in.state == "failed"})
+		i := len(p.Intake) - 1
+		c.add(func(n int, to string) { p.Intake[i].Count = linked{N: n, To: to, Name: in.name} }, "state="+in.state)
+	}
+	// Thirty days: what came, and what was last changed that day and is not open any more.
+	p.Days.day = make([]day, trendDays)
+	for i := range p.Days.day {
+		d := v.now.UTC().AddDate(0, 0, i-trendDays+1)
+		at := d.Format(time.DateOnly)
+		p.Days.day[i].at = d
+		c.add(func(n int, to string) { p.Days.day[i].opened, p.Days.day[i].toOpened = n, to }, "created="+at)
+		c.add(func(n int, to string) { p.Days.day[i].closed, p.Days.day[i].toClosed = n, to }, "status=fixed,closed", "updated="+at)
+	}
+	p.Days.open = list.Total
+	// Kinds and buckets.
+	most := 1
+	kinds := list.Facets["type"]
+	p.AllKind = kinds.Distinct
+	for _, k := range kinds.Values[:min(8, len(kinds.Values))] {
+		most = max(most, k.Count)
+		to, _, err := link(open, "type="+escapeWord(k.Value))
+		if err != nil {
+			return nil, err
+		}
+		p.Kinds = append(p.Kinds, barRow{Name: kind(coffer.DataType(k.Value)), Count: linked{N: k.Count, To: to}, Width: max(1, 132*k.Count/most)})
+	}
+	buckets := list.Facets["bucket"]
+	p.AllBkts = buckets.Distinct
+	top := buckets.Values[:min(8, len(buckets.Values))]
+	p.Buckets = make([]bucketRow, len(top))
+	for i, b := range top {
+		row := &p.Buckets[i]
+		row.Name = b.Value
+		word := "bucket=" + escapeWord(b.Value)
+		c.add(set(&row.Count, b.Value), open, word)
+		c.add(set(&row.High, "High"), open, word, "severity=high")
+		c.add(set(&row.Mid, "Medium"), open, word, "severity=medium")
+		c.add(set(&row.Low, "Low"), open, word, "severity=low,unknown")
+	}
+	if c.err != nil {
+		return nil, c.err
+	}
+	sums, err := s.Desk.Counts(ctx, v.ask, c.filters...)
+	if err != nil {
+		return nil, err
+	}
+	all := 0
+	for i, sum := range sums {
+		c.into[i](sum)
+	}
+	most = 1
+	for _, row := range p.Heat {
+		for _, cell := range row.Cells {
+			most = max(most, cell.N)
+		}
+	}
+	for i := range p.Heat {
+		for j := range p.Heat[i].Cells {
+			cell := &p.Heat[i].Cells[j]
+			if cell.Past = cell.Past && cell.N > 0; cell.N > 0 {
+				cell.Heat = 1 + min(3, 4*cell.N/(most+1))
+			}
+		}
+	}
+	for _, one := range p.PastBy {
+		p.Past += one.N
+	}
+	for _, in := range p.Intake {
+		all += in.Count.N
+	}
+	p.Empty = all == 0
+	most = 1
+	for _, b := range top {
+		most = max(most, b.Count)
+	}
+	for i := range p.Buckets {
+		b := &p.Buckets[i]
+		width := func(n int) int {
+			if n == 0 {
+				return 0
+			}
+			return max(2, 132*n/most)
+		}
+		b.HX, b.MX, b.LX = width(b.High.N), width(b.Mid.N), width(b.Low.N)
+		b.MStart, b.LFrom = b.HX, b.HX+b.MX
+	}
+	p.Days.draw(v)
+	p.needs()
+	return &screen{page: "overview", title: "Overview", nav: "/overview", data: p}, nil
+}
+
+// needs lists what a person can move next, the most pressing first.
+func (p *overviewPage) needs() {
+	if n := p.PastBy[0]; n.N > 0 {
+		p.Needs = append(p.Needs, need{"clock", counted(n.N, "High finding") + " past the 7 day limit", "Judge, plan a fix, or say why they stay", n.To, "Open"})
+	}
+	unjudged, f, err := link(open, "verdict=", "severity=high")
+	if err == nil && p.Heat[0].All.N > 0 {
+		_ = f
+		p.Needs = append(p.Needs, need{"ring-dashed", counted(p.Heat[0].All.N, "High finding") + " open", "Those that nobody has judged come first", unjudged, "Judge"})
+	}
+	if n := p.Intake[1].Count; n.N > 0 {
+		p.Needs = append(p.Needs, need{"triangle", counted(n.N, "finding") + " with values that could not be located", "Re-locate, or ask Macie to scan again", n.To, "Open"})
+	}
+	if p.Failed.N > 0 {
+		p.Needs = append(p.Needs, need{"alert", counted(p.Failed.N, "finding") + " could not be taken in", "Each says why; taking it in again tries again", p.Failed.To, "Open"})
+	}
+}
