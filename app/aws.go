@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"iter"
@@ -111,6 +112,9 @@ func (a *App) openDynamo(ctx context.Context, s Spec, table string) (*dynamo.DB,
 // originalsFit returns why a bucket must not hold kept originals: what is purged from it has to be gone.
 func originalsFit(ctx context.Context, st object.Store, bucket string) error {
 	v, err := st.Versioning(ctx, bucket)
+	if errors.Is(err, coffer.ErrNotFound) {
+		return fmt.Errorf("the bucket of the kept originals, %s, does not exist; `coffer setup` makes it: %w", bucket, coffer.ErrNotFound)
+	}
 	if err != nil {
 		return fmt.Errorf("bucket of the kept originals: %w", err)
 	}
@@ -136,9 +140,13 @@ func (a *App) keeper(ctx context.Context) (envelope.Keys, error) {
 	if err != nil {
 		return nil, err
 	}
-	return kms.Open(ctx, kms.Config{
+	k, err := kms.Open(ctx, kms.Config{
 		AWS: c, Endpoint: s.Options.Get("endpoint"), Key: s.Name, Verify: s.Options.Get("verify"), Old: s.Options["old"],
 	})
+	if errors.Is(err, coffer.ErrNotFound) {
+		return nil, fmt.Errorf("%w; `coffer setup` makes a key behind an alias", err)
+	}
+	return k, err
 }
 
 // uploads is the journal of uploads, in the data table.
