@@ -6,6 +6,7 @@ type Action string
 // The actions. [Actions] says what each one covers.
 const (
 	EventIngest   Action = "event.ingest"
+	EventConfirm  Action = "event.confirm"
 	FindingList   Action = "finding.list"
 	FindingRead   Action = "finding.read"
 	ObjectRead    Action = "object.read"
@@ -49,6 +50,7 @@ type Description struct {
 // policies declares the same actions on the same kinds; a test compares the two.
 var Actions = []Description{
 	{EventIngest, []Kind{System, Finding}, "take in events and findings, locate and seal what they name; look for a changed object's values anew"},
+	{EventConfirm, []Kind{Finding}, "confirm a finding that somebody else submitted, so that its object is read"},
 	{FindingList, []Kind{System}, "see that findings exist: lists and counts"},
 	{FindingRead, []Kind{Finding}, "see a finding with its places and masked values"},
 	{ObjectRead, []Kind{Object}, "see an object's state, tags, versions and findings"},
@@ -78,5 +80,5 @@ var Actions = []Description{
 	{AdminPerson, []Kind{System}, "delete the name behind a pseudonymous id"},
 	{AdminBackup, []Kind{System}, "back up and restore the installation"},
 	{AdminCheck, []Kind{System}, "check every invariant; opens sealed values and shows none"},
-	{AdminJob, []Kind{System}, "see jobs and how far they have come; cancel them"},
+	{AdminJob, []Kind{System}, "see jobs and how far they have come; cancel and resume them"},
 }

@@ -68,6 +68,8 @@ func TestRemovingAnAttributeNeverAllows(t *testing.T) {
 		{responder, AccessBreak, system, glass},
 		{responder, ValueReveal, on(Finding, coffer.OriginMacie), glass},
 		{operator, ValueReveal, on(Finding, coffer.OriginSubmitted), whole},
+		{operator, EventConfirm, on(Finding, coffer.OriginSubmitted, "op"), whole},
+		{token, EventConfirm, on(Finding, coffer.OriginSubmitted, "eng"), whole},
 		{engineer, RemedyApprove, on(Plan, coffer.OriginMacie), Context{Now: now, Requester: "eng"}},
 		{engineer, AccessApprove, on(Finding, coffer.OriginMacie), Context{Now: now}},
 		{service, RemedyApprove, on(Plan, coffer.OriginMacie), Context{Now: now, Requester: "eng"}},

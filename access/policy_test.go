@@ -130,12 +130,16 @@ func expected(c cell) bool {
 		may = c.role == access.RoleResponder && c.kind == access.UserCaller && c.fresh
 	case access.EventIngest:
 		may = may || c.role == access.RoleService && c.kind == access.ServiceCaller || c.role == access.RoleEngineer && c.on == access.Finding && c.owner != ""
+	case access.EventConfirm:
+		may = (may || c.role == access.RoleEngineer) && c.owner == "other" && (c.kind == access.UserCaller || c.kind == access.OperatorCaller)
 	case access.AuditRead:
 		may = may || c.role == access.RoleAuditor
 	case access.AdminIndex, access.AdminPerson:
 		may = may || c.role == access.RolePrivacyOfficer
-	case access.KeyRotate, access.AdminUser, access.AdminToken, access.AdminBackup, access.AdminCheck, access.AdminJob, access.AdminObject:
+	case access.KeyRotate, access.AdminUser, access.AdminToken, access.AdminBackup, access.AdminCheck, access.AdminObject:
 		may = may || c.role == access.RolePlatform
+	case access.AdminJob:
+		may = may || c.role == access.RolePlatform || (c.role == access.RoleEngineer || c.role == access.RolePrivacyOfficer) && c.by == "me"
 	case access.PolicyWrite: // the operator alone
 	}
 	return may
@@ -257,6 +261,13 @@ func TestRules(t *testing.T) {
 		{"submitter reveals", operator, access.ValueReveal, submitted("x", "op"), local(nil), "submitter-may-not-reveal"},
 		{"another reveals", operator, access.ValueReveal, submitted("x"), local(nil), ""},
 		{"submitted by nobody", operator, access.ValueReveal, submitted(), local(nil), "submitted-needs-submitter"},
+		{"submitter confirms", operator, access.EventConfirm, submitted("x", "op"), local(nil), "submitter-may-not-confirm"},
+		{"another confirms", engineer, access.EventConfirm, submitted("x"), ctx(nil), ""},
+		{"confirmed, submitted by nobody", engineer, access.EventConfirm, submitted(), ctx(nil), "submitter-may-not-confirm"},
+		{"token confirms", access.Caller{ID: "t", Kind: access.TokenCaller, Roles: []string{access.RoleEngineer}}, access.EventConfirm, submitted("x"), ctx(nil), "people-confirm"},
+		{"own job", engineer, access.AdminJob, system, ctx(func(c *access.Context) { c.Requester = "eng" }), ""},
+		{"another's job", engineer, access.AdminJob, system, ctx(func(c *access.Context) { c.Requester = "x" }), "-"},
+		{"a job of unknown requester", engineer, access.AdminJob, system, ctx(nil), "-"},
 		{"apply without approval", engineer, access.RemedyApply, plan, ctx(nil), "apply-needs-approval"},
 		{"apply approved", engineer, access.RemedyApply, plan, ctx(approved("x", time.Hour)), ""},
 		{"apply approved too long ago", engineer, access.RemedyApply, plan, ctx(approved("x", 0)), "apply-needs-approval"},

@@ -36,15 +36,16 @@ type ocsfActivity struct {
 // ocsfActivities says it for every action: what touches values, findings and objects is activity at a datastore, a session is
 // authentication, and all else is a call of the API.
 var ocsfActivities = map[access.Action]ocsfActivity{
-	access.EventIngest: {&ocsfDatastore, 9},
-	access.FindingList: {&ocsfDatastore, 8},
-	access.FindingRead: {&ocsfDatastore, 1},
-	access.ObjectRead:  {&ocsfDatastore, 1},
-	access.ValueReveal: {&ocsfDatastore, 10},
-	access.ValueSearch: {&ocsfDatastore, 4},
-	access.RemedyApply: {&ocsfDatastore, 2},
-	access.RemedyUndo:  {&ocsfDatastore, 2},
-	access.RemedyPurge: {&ocsfDatastore, 7},
+	access.EventIngest:  {&ocsfDatastore, 9},
+	access.EventConfirm: {&ocsfAPI, 3},
+	access.FindingList:  {&ocsfDatastore, 8},
+	access.FindingRead:  {&ocsfDatastore, 1},
+	access.ObjectRead:   {&ocsfDatastore, 1},
+	access.ValueReveal:  {&ocsfDatastore, 10},
+	access.ValueSearch:  {&ocsfDatastore, 4},
+	access.RemedyApply:  {&ocsfDatastore, 2},
+	access.RemedyUndo:   {&ocsfDatastore, 2},
+	access.RemedyPurge:  {&ocsfDatastore, 7},
 
 	access.SessionStart: {&ocsfAuthentication, 1},
 	access.SessionEnd:   {&ocsfAuthentication, 2},

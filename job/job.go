@@ -362,8 +362,19 @@ func (q *Jobs) cancelled(ctx context.Context, id string) (bool, error) {
 	return err == nil, err
 }
 
-// List returns the jobs, the newest first.
+// List returns the jobs that the caller may see, the newest first: all, or those that the caller started.
 func (q *Jobs) List(ctx context.Context, ask access.Ask) ([]*Job, error) {
+	policy, err := q.Guard.Current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ask.Context.Requester = ""
+	all := policy.Decide(access.Request{
+		Caller: ask.Caller, Action: access.AdminJob, Resource: access.Resource{Kind: access.System}, Context: ask.Context,
+	}).Allow
+	if !all {
+		ask.Context.Requester = ask.Caller.ID
+	}
 	permit, err := q.Guard.Check(ctx, ask.Caller, access.AdminJob, access.Resource{Kind: access.System}, ask.Context)
 	if err != nil {
 		return nil, err
@@ -371,6 +382,9 @@ func (q *Jobs) List(ctx context.Context, ask access.Ask) ([]*Job, error) {
 	out, err := q.All(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if !all {
+		out = slices.DeleteFunc(out, func(j *Job) bool { return j.By != ask.Caller.ID })
 	}
 	slices.SortFunc(out, func(a, b *Job) int {
 		if c := b.Created.Compare(a.Created); c != 0 {
@@ -404,11 +418,19 @@ func (q *Jobs) All(ctx context.Context) ([]*Job, error) {
 // Cancel ends a job: at once when nobody is at it, else its worker ends it after the item that it is doing now. What was done
 // stays done. A job that has ended gives an error wrapping coffer.ErrConflict.
 func (q *Jobs) Cancel(ctx context.Context, ask access.Ask, id string) (*Job, error) {
-	permit, err := q.Guard.Check(ctx, ask.Caller, access.AdminJob, access.Resource{Kind: access.System}, ask.Context)
-	if err != nil {
+	j, err := q.Get(ctx, id)
+	if err != nil && !errors.Is(err, coffer.ErrNotFound) {
 		return nil, err
 	}
-	j, err := q.Get(ctx, id)
+	// Policies may let people see to what they started. That they did is the store's word.
+	ask.Context.Requester = ""
+	if err == nil {
+		ask.Context.Requester = j.By
+	}
+	permit, denied := q.Guard.Check(ctx, ask.Caller, access.AdminJob, access.Resource{Kind: access.System}, ask.Context)
+	if denied != nil {
+		return nil, denied
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -301,3 +301,32 @@ func TestFaults(t *testing.T) {
 	}
 	t.Logf("%d stories", stories)
 }
+
+// TestOwnJobs: who started a job sees it and can stop it, and sees no other.
+func TestOwnJobs(t *testing.T) {
+	b := newBench(t)
+	q := b.guarded("w")
+	engineer := access.Caller{ID: "eng-1", Kind: access.UserCaller, Roles: []string{access.RoleEngineer}}
+	own, err := q.New(t.Context(), engineer, "test", nil, refs(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := q.New(t.Context(), operator, "test", nil, refs(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := q.List(t.Context(), ask(engineer))
+	if err != nil || len(list) != 1 || list[0].ID != own.ID {
+		t.Errorf("own jobs: %d, %v", len(list), err)
+	}
+	mine := ask(engineer)
+	mine.Context.Requester = own.By
+	if c, err := q.Cancel(t.Context(), mine, own.ID); err != nil || c.State != job.Cancelled {
+		t.Errorf("own job: %v", err)
+	}
+	// Who started a job is for the store to say, not for who asks.
+	mine.Context.Requester = "eng-1"
+	if _, err := q.Cancel(t.Context(), mine, other.ID); !errors.Is(err, coffer.ErrDenied) {
+		t.Errorf("another's job: %v", err)
+	}
+}

@@ -143,6 +143,10 @@ func (p *Pipeline) take(ctx context.Context, permit *audit.Permit, fresh triage.
 		}
 	case err != nil:
 		return Result{}, err
+	case rec.Unconfirmed() && fresh.Finding.Origin != coffer.OriginSubmitted:
+		if err := p.supersede(ctx, permit, rec, &fresh); err != nil {
+			return Result{}, err
+		}
 	}
 	if !rec.State.Final() {
 		if err := p.seal(ctx, permit, rec); err != nil {
@@ -250,8 +254,8 @@ func (p *Pipeline) record(ctx context.Context, permit *audit.Permit, rec *triage
 
 // seal locates the values and seals them, from whatever state the record is in.
 func (p *Pipeline) seal(ctx context.Context, permit *audit.Permit, rec *triage.Record) error {
-	if rec.Finding.Origin == coffer.OriginSubmitted {
-		rec.Reason = "submitted; nothing is read until Macie or a second person confirms it"
+	if rec.Unconfirmed() {
+		rec.Reason = unconfirmed
 		return nil
 	}
 	lines, err := p.Records.Lines(ctx, rec.Finding.ID)

@@ -31,6 +31,9 @@ func (p *Pipeline) Relocate(ctx context.Context, ask access.Ask, id string) (Res
 	if err != nil {
 		return Result{}, err
 	}
+	if rec.Unconfirmed() {
+		return Result{}, fmt.Errorf("%s: %w", unconfirmed, coffer.ErrConflict)
+	}
 	if !p.Allow(rec.Finding.Object.Bucket) {
 		return Result{}, fmt.Errorf("bucket is not among those that may be read; add it to the configuration: %w", coffer.ErrDenied)
 	}

@@ -341,8 +341,11 @@ func (m *Remedy) Groups(ctx context.Context, ids ...string) ([]Group, error) {
 			return nil, err
 		}
 		recs = slices.DeleteFunc(recs, func(r *triage.Record) bool {
-			return r.Finding.ID != id && (!r.Status.Active() || !r.State.Final() || r.Outcomes[coffer.OutcomeChanged] > 0)
+			return r.Unconfirmed() || r.Finding.ID != id && (!r.Status.Active() || !r.State.Final() || r.Outcomes[coffer.OutcomeChanged] > 0)
 		})
+		if rec.Unconfirmed() {
+			return nil, fmt.Errorf("finding %s is submitted and not confirmed; nothing is read for it: %w", id, coffer.ErrConflict)
+		}
 		out = append(out, Group{rec.ObjectID, rec.Finding.Object, recs})
 	}
 	return out, nil

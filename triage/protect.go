@@ -32,7 +32,7 @@ func (d *Desk) Protections(ctx context.Context, ask access.Ask, id string) ([]Pr
 		return nil, err
 	}
 	f := &rec.Finding
-	if f.Origin == coffer.OriginSubmitted {
+	if rec.Unconfirmed() {
 		return nil, fmt.Errorf("protections: the finding was submitted and is not confirmed: %w", coffer.ErrDenied)
 	}
 	if d.Allow == nil || !d.Allow(f.Object.Bucket) {

@@ -85,6 +85,12 @@ type Closing struct {
 	By                 string    `json:"by"` // pseudonymous id
 }
 
+// Confirmation is a second person's word for a submitted finding.
+type Confirmation struct {
+	By string    `json:"by"` // pseudonymous id
+	At time.Time `json:"at"`
+}
+
 // Record is a finding with what became of it. Finding.Occurrences is empty: they are stored as [Line]s.
 type Record struct {
 	Finding    coffer.Finding         `json:"finding"`
@@ -98,9 +104,11 @@ type Record struct {
 	Unverified string                 `json:"unverified,omitempty"` // why the object could not be compared with what Macie saw
 	Rescan     string                 `json:"rescan,omitempty"`     // the earlier finding on the same object version
 	Submitter  string                 `json:"submitter,omitempty"`  // pseudonymous id of who gave the finding
-	ObjectID   string                 `json:"objectId"`             // keyed hash of bucket and key
-	Received   time.Time              `json:"received"`
-	SealedAt   time.Time              `json:"sealedAt,omitzero"`
+	// Confirmed says who, beside the submitter, stands for a submitted finding. Nil: nobody, and nothing is read for it.
+	Confirmed *Confirmation `json:"confirmed,omitempty"`
+	ObjectID  string        `json:"objectId"` // keyed hash of bucket and key
+	Received  time.Time     `json:"received"`
+	SealedAt  time.Time     `json:"sealedAt,omitzero"`
 	// Read is the version that intake read: the one that Macie saw, as far as could be told. Fixes are pinned to it.
 	Read *coffer.Object `json:"read,omitempty"`
 	// Fetched is how many bytes of the object intake fetched to find the values; zero where the storage is at hand.
@@ -363,6 +371,11 @@ func encode(v any) []byte {
 		panic("internal error: " + err.Error())
 	}
 	return b
+}
+
+// Unconfirmed reports whether the finding stands on its submitter's word alone, so that nothing may be read for it.
+func (r *Record) Unconfirmed() bool {
+	return r.Finding.Origin == coffer.OriginSubmitted && r.Confirmed == nil
 }
 
 // Resource describes the finding to the policies.
