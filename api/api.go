@@ -2,7 +2,7 @@
 // web serves them and package client asks for them, so that the two cannot drift apart. An element of a list is exactly what the
 // command of the same name writes as a line with --json.
 //
-// No member holds a sensitive value but [Revealed.Value], [SearchBody.Value] and [TokenBody.Token], which appear in bodies alone.
+// No member holds a sensitive value but [Revealed.Value], [SearchBody.Value], [SeenBody.Value] and [TokenBody.Token], which appear in bodies alone.
 package api
 
 import (
@@ -522,6 +522,72 @@ type Entry struct {
 type Entries struct {
 	Entries []Entry `json:"entries"`
 	Next    string  `json:"next,omitempty"`
+}
+
+// Review is an access review: who saw what in a period, when and why. From inclusive, to exclusive.
+type Review struct {
+	From   time.Time  `json:"from"`
+	To     time.Time  `json:"to"`
+	People []Reviewed `json:"people" doc:"Who acted or was denied in the period; those who saw most first."`
+}
+
+// Reviewed is what the log has of one person in the period of a [Review].
+type Reviewed struct {
+	Person          string            `json:"person" doc:"Pseudonymous id."`
+	Name            string            `json:"name,omitempty"`
+	Kinds           []string          `json:"kinds" doc:"How they were identified."`
+	Roles           []string          `json:"roles"`
+	Reveals         int               `json:"reveals" doc:"With a result."`
+	Values          int               `json:"values" doc:"Shown by them; what was shown twice counts twice."`
+	PossibleReveals int               `json:"possibleReveals" doc:"Intents without a result on record."`
+	PossibleValues  int               `json:"possibleValues" doc:"What they asked for: it may have been shown."`
+	FailedReveals   int               `json:"failedReveals" doc:"Nothing was shown."`
+	Types           []string          `json:"types"`
+	Reasons         map[string]int    `json:"reasons" doc:"Reveals by reason code, possible ones included."`
+	Searches        int               `json:"searches"`
+	Changes         int               `json:"changes" doc:"Plans applied, undone or purged."`
+	Approvals       int               `json:"approvals"`
+	BreakGlass      int               `json:"breakGlass"`
+	Denials         int               `json:"denials"`
+	LogReads        int               `json:"logReads"`
+	First           time.Time         `json:"first"`
+	Last            time.Time         `json:"last"`
+	LastReveal      time.Time         `json:"lastReveal,omitzero"`
+	Findings        []ReviewedFinding `json:"findings"`
+}
+
+// ReviewedFinding is what a person saw of one finding.
+type ReviewedFinding struct {
+	Finding         string    `json:"finding"`
+	Reveals         int       `json:"reveals"`
+	PossibleReveals int       `json:"possibleReveals"`
+	Numbers         string    `json:"numbers" doc:"Of the occurrences, such as 1-15,17; those that may have been shown included."`
+	First           time.Time `json:"first"`
+	Last            time.Time `json:"last"`
+	Reasons         []string  `json:"reasons"`
+	Grants          []string  `json:"grants" doc:"Requests, or broken glass, acted on."`
+}
+
+// SeenBody asks who saw a value.
+type SeenBody struct {
+	Value string `json:"value" minLength:"1" maxLength:"262144"`
+	Since string `json:"since,omitempty" maxLength:"40" doc:"From this time on."`
+}
+
+// Sight is one time that a value was shown.
+type Sight struct {
+	Time     time.Time `json:"time"`
+	Person   string    `json:"person"`
+	Finding  string    `json:"finding"`
+	N        int       `json:"n"`
+	Reason   string    `json:"reason"`
+	Intent   string    `json:"intent" doc:"Reference to the entry."`
+	Possible bool      `json:"possible" doc:"There is no result on record: whether it was shown cannot be told."`
+}
+
+// Sights is the answer to a [SeenBody].
+type Sights struct {
+	Sights []Sight `json:"sights"`
 }
 
 // Checkpoint is the log's newest signed checkpoint, as a note, and the key that verifies it.

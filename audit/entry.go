@@ -22,8 +22,10 @@ import (
 const (
 	MaxNote   = 2000  // bytes of Entry.Note; a longer note is cut at a character
 	MaxDetail = 32    // members of Entry.Detail
+	MaxValues = 2000  // members of Entry.Values
 	MaxEntry  = 60000 // bytes of the encoded entry; tlog-tiles bundles end at 65535
 	maxID     = 256   // bytes of every id and of a value of Entry.Detail
+	valueHash = 16    // characters of a member of Entry.Values: 96 bits in base64url
 )
 
 // Outcome says how far the act had come when the entry was made.
@@ -109,6 +111,9 @@ type Entry struct {
 	Occurrences []int  // numbers of the finding's occurrences, ascending
 	Object      string // opaque id: a keyed hash of bucket and key
 	Plan        string
+	// Values are keyed hashes of the values that a reveal showed, in the order of the intent's Occurrences, each bound to its finding
+	// and number: with the key it can be told whether a value that is known was among them, and without it nothing. None beyond MaxValues.
+	Values []string
 
 	Outcome Outcome
 	Intent  Ref               // the entry with outcome Intent that this one is the result of
@@ -185,6 +190,7 @@ func (e *Entry) encode() ([]byte, error) {
 	some(`,"occurrences":`, formatRanges(e.Occurrences))
 	some(`,"object":`, e.Object)
 	some(`,"plan":`, e.Plan)
+	list(`,"values":`, e.Values)
 	text(`,"outcome":`, string(e.Outcome))
 	some(`,"intent":`, e.Intent.String())
 	count(`,"epoch":`, e.Epoch)
@@ -276,6 +282,9 @@ func Decode(leaf []byte) (Entry, error) {
 		if s.take(m.name) {
 			*m.to = s.text()
 		}
+	}
+	if s.take(`,"values":`) {
+		e.Values = s.list()
 	}
 	s.need(`,"outcome":`)
 	e.Outcome = Outcome(s.text())
@@ -430,6 +439,14 @@ func (e *Entry) check() error {
 	if len(e.Detail) > MaxDetail {
 		return bad("detail")
 	}
+	if len(e.Values) > MaxValues || slices.ContainsFunc(e.Values, func(s string) bool { return len(s) != valueHash }) {
+		return bad("list of hashes of values")
+	}
+	for _, s := range e.Values {
+		if strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
+			return bad("hash of a value")
+		}
+	}
 	for k, v := range e.Detail {
 		if k == "" || len(k) > 64 || !token(k) || !token(v) {
 			return bad("detail")
@@ -456,6 +473,32 @@ func token(s string) bool {
 		}
 	}
 	return true
+}
+
+// List writes items as one value of Entry.Detail: joined by commas, as many as fit, and then "+" and how many more there are. What an
+// entry does not take in an item, such as a space in the name of a custom identifier, becomes "_".
+func List(items []string) string {
+	var b strings.Builder
+	for i, s := range items {
+		s = strings.Map(func(r rune) rune {
+			if r == ',' || r >= 0x7f || !token(string(r)) {
+				return '_'
+			}
+			return r
+		}, s)
+		more := "+" + strconv.Itoa(len(items)-i)
+		if b.Len()+len(s)+2+len(more) > maxID {
+			if b.Len() > 0 {
+				b.WriteByte(',')
+			}
+			return b.String() + more
+		}
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(s)
+	}
+	return b.String()
 }
 
 // cleanNote makes a note that was scrubbed fit for one line of the log.

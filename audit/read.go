@@ -220,7 +220,7 @@ func WriteJSON(w io.Writer, entries iter.Seq2[Entry, error]) error {
 
 var csvHeader = []string{
 	"index", "time", "writer", "seq", "actor kind", "actor", "roles", "local", "action", "decision", "policies", "policy hash", "request",
-	"reason", "note", "finding", "occurrences", "object", "plan", "outcome", "intent", "epoch", "detail",
+	"reason", "note", "finding", "occurrences", "object", "plan", "values", "outcome", "intent", "epoch", "detail",
 }
 
 // WriteCSV writes entries as CSV with a header line, for spreadsheets: a cell that one would run as a formula gets an
@@ -247,7 +247,7 @@ func WriteCSV(w io.Writer, entries iter.Seq2[Entry, error]) error {
 			strconv.FormatInt(e.Index, 10), e.Time.Format(timeLayout), e.Writer, strconv.FormatUint(e.Seq, 10),
 			string(e.Actor.Kind), e.Actor.ID, strings.Join(e.Actor.Roles, " "), strconv.FormatBool(e.Actor.Local),
 			string(e.Action), e.Decision, strings.Join(e.Policies, " "), e.Hash, e.Request,
-			e.Reason, e.Note, e.Finding, formatRanges(e.Occurrences), e.Object, e.Plan, string(e.Outcome), e.Intent.String(),
+			e.Reason, e.Note, e.Finding, formatRanges(e.Occurrences), e.Object, e.Plan, strings.Join(e.Values, " "), string(e.Outcome), e.Intent.String(),
 			strconv.FormatInt(e.Epoch, 10), detail,
 		}
 		for i := range row {

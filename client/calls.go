@@ -214,7 +214,7 @@ func (cl *Client) Entries(ctx context.Context, filter url.Values, limit int) ite
 	})
 }
 
-// Export copies the log to w in the format of the filter: jsonl or csv. It fails if it broke off.
+// Export copies the log to w in the format of the filter: jsonl, csv or ocsf. It fails if it broke off.
 func (cl *Client) Export(ctx context.Context, filter url.Values, w io.Writer) error {
 	res, err := cl.send(ctx, &call{method: http.MethodGet, path: at("audit", "export"), query: filter})
 	if err != nil {
@@ -225,6 +225,17 @@ func (cl *Client) Export(ctx context.Context, filter url.Values, w io.Writer) er
 		return fmt.Errorf("the export broke off: %w", coffer.ErrUnavailable)
 	}
 	return nil
+}
+
+// Review returns an access review. The members of period are the query parameters: from, to, person, finding.
+func (cl *Client) Review(ctx context.Context, period url.Values) (api.Review, error) {
+	return get[api.Review](ctx, cl, at("audit", "review"), period)
+}
+
+// Seen returns who saw a value, from since on; empty: ever.
+func (cl *Client) Seen(ctx context.Context, value, since string) ([]api.Sight, error) {
+	out, err := post[api.Sights](ctx, cl, at("audit", "seen"), api.SeenBody{Value: value, Since: since})
+	return out.Sights, err
 }
 
 // Follow yields entries as they come under a checkpoint, from behind the index last on; last < 0: those to come.

@@ -235,7 +235,7 @@ func join(types []coffer.DataType) string {
 	for _, t := range types {
 		s = append(s, string(t))
 	}
-	return strings.Join(s, ",")
+	return audit.List(s)
 }
 
 // Hit is an occurrence that holds a value that was searched for.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
 	"coffer"
 	"coffer/access"
@@ -48,6 +47,9 @@ func (v *Vault) Reveal(ctx context.Context, ask access.Ask, finding string, ns .
 	act := grant.Act{Action: access.ValueReveal, Resource: rec.Resource(), Numbers: numbers, Generation: rec.Generation, Values: len(numbers)}
 	permit, ref, err := v.intend(ctx, ask, act, func(e *audit.Entry) error {
 		e.Occurrences, e.Object = numbers, rec.ObjectID
+		if s := join(kinds(picked)); s != "" {
+			e.Detail = map[string]string{"types": s}
+		}
 		return missing
 	})
 	if err != nil {
@@ -55,10 +57,10 @@ func (v *Vault) Reveal(ctx context.Context, ask access.Ask, finding string, ns .
 	}
 	out, requests, err := v.openLines(ctx, rec, picked)
 	detail := map[string]string{"values": strconv.Itoa(len(out))}
-	if s := joinRequests(requests); s != "" {
-		detail["keyRequest"] = s
+	if len(requests) > 0 {
+		detail["keyRequest"] = audit.List(requests) // so that the key service's log and Coffer's can be compared
 	}
-	if err2 := v.report(ctx, permit, ref, rec.ObjectID, err, detail); err2 != nil {
+	if err2 := v.report(ctx, permit, ref, rec.ObjectID, err, detail, out...); err2 != nil {
 		err = errors.Join(err, err2)
 	}
 	if err != nil {
@@ -70,13 +72,20 @@ func (v *Vault) Reveal(ctx context.Context, ask access.Ask, finding string, ns .
 	return out, nil
 }
 
-// report appends the entry that says how an act ended whose intent was recorded as ref.
-func (v *Vault) report(ctx context.Context, permit *audit.Permit, ref audit.Ref, objectID string, err error, detail map[string]string) error {
+// report appends the entry that says how an act ended whose intent was recorded as ref, with keyed hashes of the values that it shows.
+func (v *Vault) report(ctx context.Context, permit *audit.Permit, ref audit.Ref, objectID string, err error, detail map[string]string, shows ...Revealed) error {
 	outcome := audit.Done
 	if err != nil {
-		outcome = audit.Failed
+		outcome, shows = audit.Failed, nil
 	}
 	e := permit.Entry(outcome)
+	if len(shows) <= audit.MaxValues {
+		for _, r := range shows {
+			norm := Normalise(r.Plain.Expose())
+			e.Values = append(e.Values, v.seen(r.Finding, r.N, norm))
+			clear(norm)
+		}
+	}
 	e.Object, e.Intent, e.Detail = objectID, ref, detail
 	_, err = v.Guard.Log.Append(ctx, e)
 	return err
@@ -132,22 +141,22 @@ func pick(lines []triage.Line, ns []int) ([]triage.Line, error) {
 	return out, nil
 }
 
+// kinds returns the types of lines, each once.
+func kinds(lines []triage.Line) []coffer.DataType {
+	var out []coffer.DataType
+	for _, l := range lines {
+		if !slices.Contains(out, l.Type) {
+			out = append(out, l.Type)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
 // source is where the value of a line is sealed.
 type source struct {
 	set Set
 	n   int
-}
-
-// maxRequests is how many of the keeper's request ids an entry lists; that is at most 3 x 64 bytes of the 256 that a detail may have.
-const maxRequests = 3
-
-// joinRequests returns the ids of the keeper's calls for an entry of the log, so that its log and Coffer's can be compared.
-func joinRequests(ids []string) string {
-	more := ""
-	if n := len(ids) - maxRequests; n > 0 {
-		ids, more = ids[:maxRequests], fmt.Sprintf(" and %d more", n)
-	}
-	return strings.Join(ids, " ") + more
 }
 
 // openLines opens the values of lines, one Unwrap for each set they are sealed in, and returns the keeper's ids of these calls.

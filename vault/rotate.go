@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
 	"coffer"
 	"coffer/access"
@@ -95,7 +94,7 @@ func (v *Vault) Rewrap(ctx context.Context, ask access.Ask, shard, of int) (int,
 		return 0, nil
 	}
 	e := permit.Entry(audit.Done)
-	e.Detail = map[string]string{"step": "rewrap", "key": strings.Join(under, " "), "keys": strconv.Itoa(n)}
+	e.Detail = map[string]string{"step": "rewrap", "key": audit.List(under), "keys": strconv.Itoa(n)}
 	if _, err := v.Guard.Log.Append(ctx, e); err != nil {
 		return n, err
 	}

@@ -109,7 +109,7 @@ func (v *Vault) Detokenise(ctx context.Context, ask access.Ask, token string) (R
 	}
 	act := grant.Act{Action: access.ValueReveal, Resource: res, Numbers: []int{rec.N}, Generation: rec.Set.Generation, Values: 1}
 	permit, ref, err := v.intend(ctx, ask, act, func(e *audit.Entry) error {
-		e.Occurrences, e.Detail = []int{rec.N}, map[string]string{"by": "token"}
+		e.Occurrences, e.Detail = []int{rec.N}, map[string]string{"by": "token", "types": join([]coffer.DataType{rec.T})}
 		return nil
 	})
 	if err != nil {
@@ -121,7 +121,7 @@ func (v *Vault) Detokenise(ctx context.Context, ask access.Ask, token string) (R
 		out.Plain, err = v.openOne(ctx, source{rec.Set, rec.N}, opener, rec.T, rec.At)
 		opener.Wipe()
 	}
-	if err2 := v.report(ctx, permit, ref, "", err, map[string]string{"by": "token"}); err2 != nil {
+	if err2 := v.report(ctx, permit, ref, "", err, map[string]string{"by": "token"}, out); err2 != nil {
 		err = errors.Join(err, err2)
 	}
 	if err != nil {

@@ -41,10 +41,15 @@ func (in *findingsIn) Resolve(ctx huma.Context) []error {
 // inBodies are the fields of a filter that hold names of objects, or parts of them. Those can hold values, which have no place in a URL.
 var inBodies = []string{"key", "q"}
 
-// filterParams documents the filter: every field with the operators that it takes.
-func filterParams() []*huma.Param {
+// findingParams documents the filter of findings.
+func findingParams() []*huma.Param {
+	return filterParams(triage.FilterFields(), func(pair string) error { _, err := triage.ParseFilter(pair); return err })
+}
+
+// filterParams documents a filter: every field with the operators that it takes.
+func filterParams(fields []string, parse func(pair string) error) []*huma.Param {
 	var out []*huma.Param
-	for _, f := range triage.FilterFields() {
+	for _, f := range fields {
 		if slices.Contains(inBodies, f) {
 			continue
 		}
@@ -53,7 +58,7 @@ func filterParams() []*huma.Param {
 			{".lte", "At most this."}, {".lt", "Less than this."},
 		} {
 			// Whether a field takes an operator is asked with an example of each kind of value.
-			if slices.ContainsFunc([]string{"low", "2026-01-01", "1", ""}, func(v string) bool { _, err := triage.ParseFilter(f + op.op + "=" + v); return err == nil }) {
+			if slices.ContainsFunc([]string{"low", "2026-01-01", "1", ""}, func(v string) bool { return parse(f+op.op+"="+v) == nil }) {
 				out = append(out, &huma.Param{Name: f + op.op, In: "query", Description: op.what, Schema: &huma.Schema{Type: "string", MaxLength: ptr(512)}})
 			}
 		}
@@ -66,7 +71,7 @@ func ptr[T any](v T) *T { return &v }
 func (s *Server) findingRoutes() {
 	handle(s, &route{
 		id: "list-findings", method: http.MethodGet, path: "/v1/findings", tag: "findings", action: access.FindingList,
-		summary: "List findings, newest first", params: filterParams(),
+		summary: "List findings, newest first", params: findingParams(),
 		doc: "Filters are query parameters: `severity.gte=medium&status=open&bucket!=scratch`. All must hold. Names of objects can hold values and have no place in a URL; filter by `key` with query-findings.",
 	}, func(ctx context.Context, c *call, in *findingsIn) (*reply[api.Findings], error) {
 		for name := range in.filter {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -16,32 +17,57 @@ import (
 	"coffer/access"
 	"coffer/api"
 	"coffer/audit"
+	"coffer/internal/filter"
+	"coffer/vault"
 )
 
-// entriesIn chooses entries of the log.
+// entriesIn chooses entries of the log, with the filter as query parameters; which there are is package audit's to say.
 type entriesIn struct {
-	Actor   string `query:"actor" maxLength:"128" doc:"Pseudonymous id of who acted."`
-	Action  string `query:"action" maxLength:"64" doc:"Action, or a group such as remedy.*"`
-	Outcome string `query:"outcome" enum:"intent,done,failed,denied"`
-	Finding string `query:"finding" maxLength:"256"`
-	Plan    string `query:"plan" maxLength:"64"`
-	Since   string `query:"since" maxLength:"40" doc:"From this time on: 2026-07-15 or 2026-07-15T03:21:07Z."`
-	Until   string `query:"until" maxLength:"40" doc:"Before this time."`
-	Oldest  bool   `query:"oldest" doc:"Oldest first."`
-	Limit   int    `query:"limit" minimum:"1" maximum:"1000"`
-	Cursor  string `query:"cursor" maxLength:"512"`
+	Since  string `query:"since" maxLength:"40" doc:"From this time on: 2026-07-15, 2026-07-15T03:21:07Z or -7d."`
+	Until  string `query:"until" maxLength:"40" doc:"Before this time."`
+	Oldest bool   `query:"oldest" doc:"Oldest first."`
+	Limit  int    `query:"limit" minimum:"1" maximum:"1000"`
+	Cursor string `query:"cursor" maxLength:"512"`
+
+	filter url.Values
+}
+
+// Resolve implements [huma.Resolver]: it collects the terms.
+func (in *entriesIn) Resolve(ctx huma.Context) []error {
+	in.filter = terms(ctx, "since", "until", "oldest", "limit", "cursor")
+	return nil
 }
 
 type exportIn struct {
-	Actor   string `query:"actor" maxLength:"128"`
-	Action  string `query:"action" maxLength:"64"`
-	Outcome string `query:"outcome" enum:"intent,done,failed,denied"`
+	Since  string `query:"since" maxLength:"40"`
+	Until  string `query:"until" maxLength:"40"`
+	Oldest bool   `query:"oldest" default:"true"`
+	Format string `query:"format" enum:"jsonl,csv,ocsf" default:"jsonl" doc:"JSON Lines; CSV in which no cell is a formula; or events of the Open Cybersecurity Schema Framework as JSON Lines."`
+
+	filter url.Values
+}
+
+// Resolve implements [huma.Resolver].
+func (in *exportIn) Resolve(ctx huma.Context) []error {
+	in.filter = terms(ctx, "since", "until", "oldest", "format")
+	return nil
+}
+
+// terms returns the query without a route's own parameters.
+func terms(ctx huma.Context, own ...string) url.Values {
+	u := ctx.URL()
+	q := u.Query()
+	for _, name := range own {
+		q.Del(name)
+	}
+	return q
+}
+
+type reviewIn struct {
+	From    string `query:"from" required:"true" maxLength:"40" doc:"First day or instant: 2026-07-01, 2026-07-01T08:00:00Z or -90d."`
+	To      string `query:"to" maxLength:"40" doc:"Last day or instant, included; now when left out."`
+	Person  string `query:"person" maxLength:"128"`
 	Finding string `query:"finding" maxLength:"256"`
-	Plan    string `query:"plan" maxLength:"64"`
-	Since   string `query:"since" maxLength:"40"`
-	Until   string `query:"until" maxLength:"40"`
-	Oldest  bool   `query:"oldest" default:"true"`
-	Format  string `query:"format" enum:"jsonl,csv" default:"jsonl" doc:"JSON Lines, or CSV in which no cell is a formula."`
 }
 
 type followIn struct {
@@ -52,9 +78,21 @@ type personIn struct {
 	Person string `path:"person" maxLength:"128"`
 }
 
+// entryParams documents the filter of the log: every field with the operators that it takes.
+func entryParams() []*huma.Param {
+	now := time.Now()
+	return filterParams(audit.FilterFields(), func(pair string) error { _, err := audit.ParseFilter(now, pair); return err })
+}
+
+var errTime = fmt.Errorf("write a time as 2026-07-15, 2026-07-15T03:21:07Z or -7d: %w", coffer.ErrInvalid)
+
 // filterOf returns the filter of a query.
-func filterOf(actor, action, outcome, finding, plan, since, until string) (audit.Filter, error) {
-	f := audit.Filter{Actor: actor, Action: action, Outcome: audit.Outcome(outcome), Finding: finding, Plan: plan}
+func (s *Server) filterOf(query url.Values, since, until string) (audit.Filter, error) {
+	now := s.Now()
+	f, err := audit.FilterOf(now, query)
+	if err != nil {
+		return f, err
+	}
 	for _, t := range []struct {
 		s  string
 		to *time.Time
@@ -62,14 +100,11 @@ func filterOf(actor, action, outcome, finding, plan, since, until string) (audit
 		if t.s == "" {
 			continue
 		}
-		at, err := time.Parse(time.RFC3339, t.s)
-		if err != nil {
-			at, err = time.Parse(time.DateOnly, t.s)
+		m, ok := filter.ParseMoment(t.s)
+		if !ok {
+			return f, errTime
 		}
-		if err != nil {
-			return f, fmt.Errorf("write a time as 2026-07-15 or 2026-07-15T03:21:07Z: %w", coffer.ErrInvalid)
-		}
-		*t.to = at
+		*t.to, _ = m.At(now)
 	}
 	return f, nil
 }
@@ -110,14 +145,15 @@ func entryOf(e audit.Entry) (api.Entry, error) {
 func (s *Server) logRoutes() {
 	handle(s, &route{
 		id: "list-entries", method: http.MethodGet, path: "/v1/audit/entries", tag: "log", action: access.AuditRead,
-		summary: "Entries of the audit log, newest first",
+		summary: "Entries of the audit log, newest first", params: entryParams(),
+		doc: "Filters are query parameters: `action=remedy.*&outcome!=intent&time.gte=-7d`. All must hold.",
 	}, func(ctx context.Context, c *call, in *entriesIn) (*reply[api.Entries], error) {
-		f, err := filterOf(in.Actor, in.Action, in.Outcome, in.Finding, in.Plan, in.Since, in.Until)
+		f, err := s.filterOf(in.filter, in.Since, in.Until)
 		if err != nil {
 			return nil, err
 		}
 		f.Newest = !in.Oldest
-		query := fmt.Sprintf("%q", []string{in.Actor, in.Action, in.Outcome, in.Finding, in.Plan, in.Since, in.Until, strconv.FormatBool(in.Oldest)})
+		query := fmt.Sprintf("%q", []string{in.filter.Encode(), in.Since, in.Until, strconv.FormatBool(in.Oldest)})
 		var after string
 		more, err := s.from(c, query, in.Cursor, &after)
 		if err != nil {
@@ -151,10 +187,10 @@ func (s *Server) logRoutes() {
 		return out, nil
 	})
 	handle(s, &route{
-		id: "export-log", method: http.MethodGet, path: "/v1/audit/export", tag: "log", action: access.AuditRead, stream: "text/plain",
+		id: "export-log", method: http.MethodGet, path: "/v1/audit/export", tag: "log", action: access.AuditRead, stream: "text/plain", params: entryParams(),
 		summary: "Take the audit log away", doc: "One line for each entry, oldest first. If it cannot be read to its end the connection breaks, so that half an export does not look like a whole one.",
 	}, func(ctx context.Context, c *call, in *exportIn) (*streamed, error) {
-		f, err := filterOf(in.Actor, in.Action, in.Outcome, in.Finding, in.Plan, in.Since, in.Until)
+		f, err := s.filterOf(in.filter, in.Since, in.Until)
 		if err != nil {
 			return nil, err
 		}
@@ -164,16 +200,74 @@ func (s *Server) logRoutes() {
 		}
 		return &streamed{Body: func(hc huma.Context) {
 			out := newLines(s, hc, "text/plain; charset=utf-8")
-			out.w.Header().Set("Content-Disposition", `attachment; filename="coffer-log.`+in.Format+`"`)
-			write := audit.WriteJSON
-			if in.Format == "csv" {
-				write = audit.WriteCSV
+			name, write := "coffer-log.jsonl", audit.WriteJSON
+			switch in.Format {
+			case "csv":
+				name, write = "coffer-log.csv", audit.WriteCSV
+			case "ocsf":
+				name, write = "coffer-log.ocsf.jsonl", audit.WriteOCSF
 			}
+			out.w.Header().Set("Content-Disposition", `attachment; filename="`+name+`"`)
 			if err := write(exportWriter{out}, seq); err != nil {
 				s.stopped(ctx, out, err)
 			}
 			out.start()
 		}}, nil
+	})
+	handle(s, &route{
+		id: "review-access", method: http.MethodGet, path: "/v1/audit/review", tag: "log", action: access.AuditRead,
+		summary: "Access review: who saw what in a period, when and why",
+		doc:     "A period of at most 400 days. Intents without a result are counted apart: the values may have been shown.",
+	}, func(ctx context.Context, c *call, in *reviewIn) (*reply[api.Review], error) {
+		now := s.Now()
+		o := audit.ReviewOptions{To: now, Person: in.Person, Finding: in.Finding}
+		m, ok := filter.ParseMoment(in.From)
+		o.From, _ = m.At(now)
+		if ok && in.To != "" {
+			m, ok = filter.ParseMoment(in.To)
+			_, o.To = m.At(now)
+		}
+		if !ok {
+			return nil, errTime
+		}
+		if err := s.reads(ctx, c, "review"); err != nil {
+			return nil, err
+		}
+		rv, err := s.Guard.Log.Review(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		out := &reply[api.Review]{Status: http.StatusOK, Body: api.Review{From: rv.From, To: rv.To, People: []api.Reviewed{}}}
+		for i := range rv.People {
+			p := Reviewed(&rv.People[i])
+			if p.Name, err = s.Guard.Log.Person(ctx, p.Person); err != nil && !errors.Is(err, coffer.ErrNotFound) && !errors.Is(err, coffer.ErrInvalid) {
+				return nil, err
+			}
+			out.Body.People = append(out.Body.People, p)
+		}
+		return out, nil
+	})
+	handle(s, &route{
+		id: "find-sights", method: http.MethodPost, path: "/v1/audit/seen", tag: "log", action: access.AuditRead,
+		summary: "Who saw a value?",
+		doc:     "From keyed hashes in the log, also of values that were destroyed since. It needs the right to search by value, too, and is charged as a search.",
+	}, func(ctx context.Context, c *call, in *body[api.SeenBody]) (*reply[api.Sights], error) {
+		value := coffer.NewPlaintext([]byte(in.Body.Value))
+		in.Body.Value = ""
+		defer value.Wipe()
+		f, err := s.filterOf(nil, in.Body.Since, "")
+		if err != nil {
+			return nil, err
+		}
+		seen, err := s.Vault.Seen(ctx, c.ask, value, f)
+		if err != nil {
+			return nil, err
+		}
+		out := &reply[api.Sights]{Status: http.StatusOK, Body: api.Sights{Sights: []api.Sight{}}}
+		for _, x := range seen {
+			out.Body.Sights = append(out.Body.Sights, Sight(x))
+		}
+		return out, nil
 	})
 	handle(s, &route{
 		id: "follow-log", method: http.MethodGet, path: "/v1/audit/follow", tag: "log", action: access.AuditRead, stream: eventStream,
@@ -240,6 +334,39 @@ func (w exportWriter) Write(b []byte) (int, error) {
 	w.start()
 	w.extend()
 	return w.w.Write(b)
+}
+
+// Reviewed is what a review has of a person as it travels, without the name.
+func Reviewed(p *audit.Reviewed) api.Reviewed {
+	out := api.Reviewed{
+		Person: p.Person, Kinds: []string{}, Roles: some(p.Roles), Reveals: p.Reveals, Values: p.Values, PossibleReveals: p.PossibleReveals,
+		PossibleValues: p.PossibleValues, FailedReveals: p.FailedReveals, Types: some(p.Types), Reasons: p.Reasons, Searches: p.Searches, Changes: p.Changes,
+		Approvals: p.Approvals, BreakGlass: p.BreakGlass, Denials: p.Denials, LogReads: p.Exports, First: p.First, Last: p.Last, LastReveal: p.LastReveal,
+		Findings: []api.ReviewedFinding{},
+	}
+	for _, k := range p.Kinds {
+		out.Kinds = append(out.Kinds, string(k))
+	}
+	for _, f := range p.Findings {
+		out.Findings = append(out.Findings, api.ReviewedFinding{
+			Finding: f.Finding, Reveals: f.Reveals, PossibleReveals: f.PossibleReveals, Numbers: f.Span(), First: f.First, Last: f.Last,
+			Reasons: some(f.Reasons), Grants: some(f.Grants),
+		})
+	}
+	return out
+}
+
+// some is a list that is never null in JSON.
+func some(list []string) []string {
+	if list == nil {
+		return []string{}
+	}
+	return list
+}
+
+// Sight is one time that a value was shown as it travels.
+func Sight(x vault.Sight) api.Sight {
+	return api.Sight{Time: x.Time, Person: x.Person, Finding: x.Finding, N: x.N, Reason: x.Reason, Intent: x.Intent.String(), Possible: x.Possible}
 }
 
 func verified(r *audit.Report) api.Verified {

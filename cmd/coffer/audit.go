@@ -6,17 +6,22 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"coffer"
 	"coffer/access"
 	"coffer/audit"
+	"coffer/internal/filter"
+	"coffer/web"
 )
 
 type auditCmd struct {
 	List   auditListCmd   `cmd:"" help:"List entries."`
 	Verify auditVerifyCmd `cmd:"" help:"Prove that the log is whole."`
-	Export auditExportCmd `cmd:"" help:"Write the log as JSON Lines or CSV."`
+	Export auditExportCmd `cmd:"" help:"Write the log as JSON Lines, CSV or OCSF events."`
+	Review auditReviewCmd `cmd:"" help:"Who saw what in a period, when and why: an access review."`
+	Seen   auditSeenCmd   `cmd:"" help:"Who saw a value? It is read from standard input."`
 }
 
 // auditFilter are the flags that choose entries.
@@ -28,10 +33,16 @@ type auditFilter struct {
 	Plan    string `help:"Plan id." placeholder:"ID"`
 	Since   string `help:"From this time on: 2026-07-15 or 2026-07-15T03:21:07Z." placeholder:"TIME"`
 	Until   string `help:"Before this time." placeholder:"TIME"`
+
+	Filter []string `help:"FIELD=VALUE, FIELD!=VALUE, FIELD.gte=VALUE; all must hold. An unknown field gets the list of those there are." sep:"none" placeholder:"FILTER"`
 }
 
-func (f auditFilter) filter() (audit.Filter, error) {
-	out := audit.Filter{Actor: f.Actor, Action: f.Action, Outcome: audit.Outcome(f.Outcome), Finding: f.Finding, Plan: f.Plan}
+func (f auditFilter) filter(now time.Time) (audit.Filter, error) {
+	out, err := audit.ParseFilter(now, f.Filter...)
+	if err != nil {
+		return out, usage("%v", err)
+	}
+	out.Actor, out.Action, out.Outcome, out.Finding, out.Plan = f.Actor, f.Action, audit.Outcome(f.Outcome), f.Finding, f.Plan
 	for _, t := range []struct {
 		s  string
 		to *time.Time
@@ -39,33 +50,43 @@ func (f auditFilter) filter() (audit.Filter, error) {
 		if t.s == "" {
 			continue
 		}
-		at, err := time.Parse(time.RFC3339, t.s)
-		if err != nil {
-			at, err = time.Parse(time.DateOnly, t.s)
+		m, ok := filter.ParseMoment(t.s)
+		if !ok {
+			return out, usage("write a time as 2026-07-15, 2026-07-15T03:21:07Z or -7d")
 		}
-		if err != nil {
-			return out, usage("write a time as 2026-07-15 or 2026-07-15T03:21:07Z")
-		}
-		*t.to = at
+		*t.to, _ = m.At(now)
 	}
 	return out, nil
 }
 
 // entries asks whether the log may be read, records that, and returns the chosen entries.
-func (e *env) entries(f audit.Filter) (iter.Seq2[audit.Entry, error], error) {
+func (e *env) entries(chosen auditFilter, step string, newest bool) (iter.Seq2[audit.Entry, error], error) {
 	a, err := e.open()
 	if err != nil {
 		return nil, err
 	}
-	ask := e.ask()
-	permit, err := a.Guard.Check(e.ctx, ask.Caller, access.AuditRead, access.Resource{Kind: access.System}, ask.Context)
+	f, err := chosen.filter(a.Now())
 	if err != nil {
 		return nil, err
 	}
-	if _, err := a.Log.Append(e.ctx, permit.Entry(audit.Done)); err != nil {
+	f.Newest = newest
+	if err := e.readLog(step); err != nil {
 		return nil, err
 	}
 	return a.Log.Entries(e.ctx, f), nil
+}
+
+// readLog asks whether the log may be read, and records that it is.
+func (e *env) readLog(step string) error {
+	ask := e.ask()
+	permit, err := e.app.Guard.Check(e.ctx, ask.Caller, access.AuditRead, access.Resource{Kind: access.System}, ask.Context)
+	if err != nil {
+		return err
+	}
+	entry := permit.Entry(audit.Done)
+	entry.Detail = map[string]string{"step": step}
+	_, err = e.app.Log.Append(e.ctx, entry)
+	return err
 }
 
 type auditListCmd struct {
@@ -75,12 +96,7 @@ type auditListCmd struct {
 }
 
 func (c *auditListCmd) Run(e *env) error {
-	f, err := c.filter()
-	if err != nil {
-		return err
-	}
-	f.Newest = !c.Oldest
-	seq, err := e.entries(f)
+	seq, err := e.entries(c.auditFilter, "list", !c.Oldest)
 	if err != nil {
 		return err
 	}
@@ -91,17 +107,10 @@ func (c *auditListCmd) Run(e *env) error {
 		return audit.WriteJSON(e.stdout, seq)
 	}
 	t := e.out.table(6, "INDEX", "TIME", "WHO", "ACTION", "OUTCOME", "ON", "DETAIL")
-	names := map[string]string{}
+	name := e.names()
 	for x, err := range seq {
 		if err != nil {
 			return err
-		}
-		name, ok := names[x.Actor.ID]
-		if !ok {
-			if name, err = e.app.Log.Person(e.ctx, x.Actor.ID); err != nil || name == "" {
-				name = x.Actor.ID
-			}
-			names[x.Actor.ID] = name
 		}
 		on := x.Plan
 		if x.Finding != "" {
@@ -111,10 +120,26 @@ func (c *auditListCmd) Run(e *env) error {
 		if x.Index >= 0 {
 			index = fmt.Sprint(x.Index)
 		}
-		t.row(index, x.Time.Local().Format("2006-01-02 15:04:05"), name, string(x.Action), string(x.Outcome), on, detail(x))
+		t.row(index, x.Time.Local().Format("2006-01-02 15:04:05"), name(x.Actor.ID), string(x.Action), string(x.Outcome), on, detail(x))
 	}
 	t.print()
 	return nil
+}
+
+// names returns what people are called, and their id where nothing is known of them.
+func (e *env) names() func(id string) string {
+	known := map[string]string{}
+	return func(id string) string {
+		name, ok := known[id]
+		if !ok {
+			var err error
+			if name, err = e.app.Log.Person(e.ctx, id); err != nil || name == "" {
+				name = id
+			}
+			known[id] = name
+		}
+		return name
+	}
 }
 
 func detail(x audit.Entry) string {
@@ -146,22 +171,146 @@ func limit[T any](seq iter.Seq2[T, error], n int) iter.Seq2[T, error] {
 
 type auditExportCmd struct {
 	auditFilter
-	Format string `help:"jsonl or csv." enum:"jsonl,csv" default:"jsonl"`
+	Format string `help:"jsonl, csv, or ocsf: events of the Open Cybersecurity Schema Framework." enum:"jsonl,csv,ocsf" default:"jsonl"`
 }
 
 func (c *auditExportCmd) Run(e *env) error {
-	f, err := c.filter()
+	seq, err := e.entries(c.auditFilter, "export", false)
 	if err != nil {
 		return err
 	}
-	seq, err := e.entries(f)
-	if err != nil {
-		return err
-	}
-	if c.Format == "csv" {
+	switch c.Format {
+	case "csv":
 		return audit.WriteCSV(e.stdout, seq)
+	case "ocsf":
+		return audit.WriteOCSF(e.stdout, seq)
 	}
 	return audit.WriteJSON(e.stdout, seq)
+}
+
+type auditReviewCmd struct {
+	From    string `help:"First day or instant: 2026-07-01, 2026-07-01T08:00:00Z or -90d." required:"" placeholder:"TIME"`
+	To      string `help:"Last day or instant, included; now when left out." placeholder:"TIME"`
+	Person  string `help:"Pseudonymous id of one person." placeholder:"ID"`
+	Finding string `help:"One finding." placeholder:"ID"`
+}
+
+// Help is the long help of the command.
+func (auditReviewCmd) Help() string {
+	return "An access review for a period of at most 400 days. Intents without a result are counted apart: the values may have been shown. Example: coffer audit review --from 2026-07-01 --to 2026-09-30."
+}
+
+func (c *auditReviewCmd) Run(e *env) error {
+	a, err := e.open()
+	if err != nil {
+		return err
+	}
+	now := a.Now()
+	o := audit.ReviewOptions{To: now, Person: c.Person, Finding: c.Finding}
+	m, ok := filter.ParseMoment(c.From)
+	o.From, _ = m.At(now)
+	if ok && c.To != "" {
+		m, ok = filter.ParseMoment(c.To)
+		_, o.To = m.At(now)
+	}
+	if !ok {
+		return usage("write a time as 2026-07-15, 2026-07-15T03:21:07Z or -7d")
+	}
+	if err := e.readLog("review"); err != nil {
+		return err
+	}
+	rv, err := a.Log.Review(e.ctx, o)
+	if err != nil {
+		return err
+	}
+	name := e.names()
+	if e.JSON {
+		for i := range rv.People {
+			p := web.Reviewed(&rv.People[i])
+			if p.Name = name(p.Person); p.Name == p.Person {
+				p.Name = ""
+			}
+			if err := e.out.element(p); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	t := e.out.table(0, "WHO", "ROLES", "REVEALS", "VALUES", "FINDINGS", "POSSIBLY", "SEARCHES", "CHANGES", "APPROVALS", "GLASS", "DENIALS", "LAST REVEAL", "LAST", "WHY")
+	for _, p := range rv.People {
+		revealed := "-"
+		if !p.LastReveal.IsZero() {
+			revealed = p.LastReveal.Local().Format("2006-01-02 15:04")
+		}
+		t.row(name(p.Person), strings.Join(p.Roles, ","), fmt.Sprint(p.Reveals), fmt.Sprint(p.Values), fmt.Sprint(len(p.Findings)), fmt.Sprint(p.PossibleValues),
+			fmt.Sprint(p.Searches), fmt.Sprint(p.Changes), fmt.Sprint(p.Approvals), fmt.Sprint(p.BreakGlass), fmt.Sprint(p.Denials), revealed,
+			p.Last.Local().Format("2006-01-02 15:04"), p.WhyText())
+	}
+	t.print()
+	for _, p := range rv.People {
+		for _, f := range p.Findings {
+			possibly := ""
+			if f.PossibleReveals > 0 {
+				possibly = fmt.Sprintf("; %s without a result: possibly revealed", plural(f.PossibleReveals, "intent"))
+			}
+			e.out.say("%s saw %s of %s, %s to %s (%s)%s", safe(name(p.Person)), f.Span(), f.Finding, f.First.Local().Format("2006-01-02 15:04"),
+				f.Last.Local().Format("2006-01-02 15:04"), strings.Join(f.Reasons, ", "), possibly)
+		}
+	}
+	return nil
+}
+
+type auditSeenCmd struct {
+	Since string `help:"Look from this time on: 2026-07-15 or 2026-07-15T03:21:07Z or -90d." placeholder:"TIME"`
+}
+
+// Help is the long help of the command.
+func (auditSeenCmd) Help() string {
+	return "Each reveal has a keyed hash of every value that it showed, so that the log can be asked for a value that it does not hold, also after the value is destroyed. It needs the right to search by value and that to read the log, and is charged as a search."
+}
+
+func (c *auditSeenCmd) Run(e *env) error {
+	a, err := e.open()
+	if err != nil {
+		return err
+	}
+	f, err := auditFilter{Since: c.Since}.filter(a.Now())
+	if err != nil {
+		return err
+	}
+	value, err := e.secret("value: ")
+	if err != nil {
+		return err
+	}
+	plain := coffer.NewPlaintext(value)
+	defer plain.Wipe()
+	seen, err := a.Vault.Seen(e.ctx, e.ask(), plain, f)
+	if err != nil {
+		return err
+	}
+	name := e.names()
+	t := e.out.table(2, "TIME", "WHO", "FINDING", "N", "REASON", "RESULT")
+	for _, s := range seen {
+		if e.JSON {
+			if err := e.out.element(web.Sight(s)); err != nil {
+				return err
+			}
+			continue
+		}
+		result := "shown"
+		if s.Possible {
+			result = "possibly shown"
+		}
+		t.row(s.Time.Local().Format("2006-01-02 15:04:05"), name(s.Person), s.Finding, fmt.Sprint(s.N), s.Reason, result)
+	}
+	if e.JSON {
+		return nil
+	}
+	t.print()
+	if len(seen) == 0 {
+		e.out.say("No reveal on record showed this value.")
+	}
+	return nil
 }
 
 type auditVerifyCmd struct {
@@ -196,12 +345,7 @@ func (c *auditVerifyCmd) Run(e *env) error {
 		if err != nil {
 			return err
 		}
-		ask := e.ask()
-		permit, err := a.Guard.Check(e.ctx, ask.Caller, access.AuditRead, access.Resource{Kind: access.System}, ask.Context)
-		if err != nil {
-			return err
-		}
-		if _, err := a.Log.Append(e.ctx, permit.Entry(audit.Done)); err != nil {
+		if err := e.readLog("verify"); err != nil {
 			return err
 		}
 		dir, opt.DB = a.LogDir(), a.DB
