@@ -131,7 +131,7 @@ const timeLayout = "2006-01-02T15:04:05.000000Z"
 // encode returns the canonical bytes of e, the leaf of the Merkle log: a JSON object with these members in this order, without
 // white space, empty members left out, the members of detail sorted. See docs/format-log.md.
 func (e *Entry) encode() ([]byte, error) {
-	b := make([]byte, 0, 512)
+	b := make([]byte, 0, 1024)
 	text := func(name, s string) {
 		b = append(b, name...)
 		b = appendString(b, s)
@@ -164,7 +164,7 @@ func (e *Entry) encode() ([]byte, error) {
 	}
 
 	b = append(b, `{"v":1,"time":"`...)
-	b = e.Time.UTC().AppendFormat(b, timeLayout)
+	b = appendTime(b, e.Time.UTC())
 	b = append(b, '"')
 	text(`,"writer":`, e.Writer)
 	b = append(b, `,"seq":`...)
@@ -208,6 +208,52 @@ func (e *Entry) encode() ([]byte, error) {
 		return nil, fmt.Errorf("audit entry of %d bytes, at most %d; split its occurrences: %w", len(b), MaxEntry, coffer.ErrLimit)
 	}
 	return b, nil
+}
+
+// appendTime appends what AppendFormat does with timeLayout, for the years of four digits. Every entry that is verified is written so.
+func appendTime(b []byte, t time.Time) []byte {
+	y, m, d := t.Date()
+	if y < 1000 || y > 9999 {
+		return t.AppendFormat(b, timeLayout)
+	}
+	hour, minute, second := t.Clock()
+	put := func(n, width int, end byte) {
+		at := len(b) + width
+		b = append(b, "000000"[:width]...)
+		for i := at - 1; n > 0; i-- {
+			b[i] = byte('0' + n%10)
+			n /= 10
+		}
+		b = append(b, end)
+	}
+	put(y, 4, '-')
+	put(int(m), 2, '-')
+	put(d, 2, 'T')
+	put(hour, 2, ':')
+	put(minute, 2, ':')
+	put(second, 2, '.')
+	put(t.Nanosecond()/1000, 6, 'Z')
+	return b
+}
+
+// parseTime reads what [appendTime] writes. Other forms of the same instant may pass; they are not what encoding again gives.
+func parseTime(s string) (time.Time, error) {
+	if len(s) != len(timeLayout) {
+		return time.Time{}, coffer.ErrCorrupt
+	}
+	bad := false
+	get := func(from, to int) (n int) {
+		for _, c := range []byte(s[from:to]) {
+			bad = bad || c < '0' || c > '9'
+			n = n*10 + int(c-'0')
+		}
+		return n
+	}
+	t := time.Date(get(0, 4), time.Month(get(5, 7)), get(8, 10), get(11, 13), get(14, 16), get(17, 19), get(20, 26)*1000, time.UTC)
+	if bad {
+		return time.Time{}, coffer.ErrCorrupt
+	}
+	return t, nil
 }
 
 // appendString appends s as a JSON string, the way encoding/json writes it without HTML escapes.
@@ -308,7 +354,7 @@ func Decode(leaf []byte) (Entry, error) {
 	}
 
 	var err error
-	if e.Time, err = time.Parse(timeLayout, when); err != nil {
+	if e.Time, err = parseTime(when); err != nil {
 		return bad("malformed time")
 	}
 	if prev != "" {

@@ -8,8 +8,10 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -184,14 +186,10 @@ func (ev *evidence) successor(i int) int {
 func TestTampering(t *testing.T) {
 	ev := newEvidence(t)
 	size := len(ev.leaves)
-	total := 2000
-	switch {
-	case os.Getenv("COFFER_TEST_FULL") != "":
-		total = 10_000
-	case testing.Short() || raceEnabled:
-		total = 300
+	total := 10_080
+	if testing.Short() || raceEnabled {
+		total = 560
 	}
-	rnd := rand.New(rand.NewPCG(20260301, 1))
 	names := needed(size)
 	slices.Sort(names)
 	names = slices.Compact(names)
@@ -200,9 +198,10 @@ func TestTampering(t *testing.T) {
 	const anywhere = -1
 	attacks := []struct {
 		name string
-		do   func() (fstest.MapFS, int)
+		kind string
+		do   func(rnd *rand.Rand) (fstest.MapFS, int)
 	}{
-		{"flip a bit of a file", func() (fstest.MapFS, int) {
+		{"flip a bit of a file", "edit", func(rnd *rand.Rand) (fstest.MapFS, int) {
 			files, name := clone(ev.files), names[rnd.IntN(len(names))]
 			b := bytes.Clone(files[name].Data)
 			n := len(b)
@@ -213,36 +212,36 @@ func TestTampering(t *testing.T) {
 			files[name] = &fstest.MapFile{Data: b}
 			return files, anywhere
 		}},
-		{"delete a file", func() (fstest.MapFS, int) {
+		{"delete a file", "deletion", func(rnd *rand.Rand) (fstest.MapFS, int) {
 			files := clone(ev.files)
 			delete(files, names[rnd.IntN(len(names))])
 			return files, anywhere
 		}},
-		{"truncate a file", func() (fstest.MapFS, int) {
+		{"truncate a file", "truncation", func(rnd *rand.Rand) (fstest.MapFS, int) {
 			files, name := clone(ev.files), names[rnd.IntN(len(names))]
 			b := files[name].Data
 			files[name] = &fstest.MapFile{Data: b[:rnd.IntN(len(b)-1)]}
 			return files, anywhere
 		}},
-		{"exchange two files", func() (fstest.MapFS, int) {
+		{"exchange two files", "reordering", func(rnd *rand.Rand) (fstest.MapFS, int) {
 			files := clone(ev.files)
 			i := rnd.IntN(len(names))
 			j := (i + 1 + rnd.IntN(len(names)-1)) % len(names)
 			files[names[i]], files[names[j]] = files[names[j]], files[names[i]]
 			return files, anywhere
 		}},
-		{"edit an entry", func() (fstest.MapFS, int) {
+		{"edit an entry", "edit", func(rnd *rand.Rand) (fstest.MapFS, int) {
 			files, leaves, i := clone(ev.files), slices.Clone(ev.leaves), rnd.IntN(size)
 			leaves[i] = rewrite(leaves[i])
 			rebundle(files, leaves, size)
 			return files, i
 		}},
-		{"delete an entry", func() (fstest.MapFS, int) {
+		{"delete an entry", "deletion", func(rnd *rand.Rand) (fstest.MapFS, int) {
 			files, i := clone(ev.files), rnd.IntN(size)
 			rebundle(files, slices.Delete(slices.Clone(ev.leaves), i, i+1), size)
 			return files, i
 		}},
-		{"exchange two entries", func() (fstest.MapFS, int) {
+		{"exchange two entries", "reordering", func(rnd *rand.Rand) (fstest.MapFS, int) {
 			files, leaves := clone(ev.files), slices.Clone(ev.leaves)
 			i := rnd.IntN(size - 1)
 			j := i + 1 + rnd.IntN(size-i-1)
@@ -250,13 +249,13 @@ func TestTampering(t *testing.T) {
 			rebundle(files, leaves, size)
 			return files, i
 		}},
-		{"put an old checkpoint back", func() (fstest.MapFS, int) {
+		{"put an old checkpoint back", "truncation", func(rnd *rand.Rand) (fstest.MapFS, int) {
 			n := 42 * (1 + rnd.IntN(4))
 			files := clone(ev.files)
 			files["checkpoint"] = ev.publish(ev.leaves[:n])["checkpoint"]
 			return files, n
 		}},
-		{"with the key: edit an entry", func() (fstest.MapFS, int) {
+		{"with the key: edit an entry", "edit", func(rnd *rand.Rand) (fstest.MapFS, int) {
 			leaves := slices.Clone(ev.leaves)
 			i := rnd.IntN(size)
 			next := ev.successor(i)
@@ -267,29 +266,29 @@ func TestTampering(t *testing.T) {
 			leaves[i] = rewrite(leaves[i])
 			return ev.publish(leaves), next
 		}},
-		{"with the key: edit an entry and all that follow in its chain", func() (fstest.MapFS, int) {
+		{"with the key: edit an entry and all that follow in its chain", "fork", func(rnd *rand.Rand) (fstest.MapFS, int) {
 			leaves, i := slices.Clone(ev.leaves), rnd.IntN(ev.kept)
 			leaves[i] = rewrite(leaves[i])
 			rechain(leaves, i)
 			return ev.publish(leaves), anywhere
 		}},
-		{"with the key: delete an entry", func() (fstest.MapFS, int) {
+		{"with the key: delete an entry", "deletion", func(rnd *rand.Rand) (fstest.MapFS, int) {
 			i := rnd.IntN(ev.kept)
 			next := ev.successor(i) - 1
 			return ev.publish(slices.Delete(slices.Clone(ev.leaves), i, i+1)), next
 		}},
-		{"with the key: exchange two entries", func() (fstest.MapFS, int) {
+		{"with the key: exchange two entries", "reordering", func(rnd *rand.Rand) (fstest.MapFS, int) {
 			leaves := slices.Clone(ev.leaves)
 			i := rnd.IntN(ev.kept - 1)
 			j := i + 1 + rnd.IntN(ev.kept-i-1)
 			leaves[i], leaves[j] = leaves[j], leaves[i]
 			return ev.publish(leaves), anywhere
 		}},
-		{"with the key: truncate", func() (fstest.MapFS, int) {
+		{"with the key: truncate", "truncation", func(rnd *rand.Rand) (fstest.MapFS, int) {
 			n := rnd.IntN(ev.kept)
 			return ev.publish(ev.leaves[:n]), n
 		}},
-		{"with the key: fork", func() (fstest.MapFS, int) {
+		{"with the key: fork", "fork", func(rnd *rand.Rand) (fstest.MapFS, int) {
 			// Another history from n on: one writer's entries are gone as if they had never been.
 			n := rnd.IntN(ev.kept - 3)
 			gone, _ := audit.Decode(ev.leaves[n])
@@ -305,21 +304,35 @@ func TestTampering(t *testing.T) {
 			return ev.publish(leaves), anywhere
 		}},
 	}
+	// Attack k is the same in every run, whichever worker it falls to.
+	var mu sync.Mutex
 	found := make(map[string]int)
-	for k := range total {
-		a := attacks[k%len(attacks)]
-		files, at := a.do()
-		r, err := audit.Verify(context.Background(), files, audit.VerifyOptions{Key: ev.key, Checkpoint: ev.old})
-		if err != nil {
-			t.Fatalf("attack %d, %s: %v", k, a.name, err)
-		}
-		if r.Err() == nil {
-			t.Fatalf("attack %d, %s at %d: not found", k, a.name, at)
-		}
-		if at >= 0 && !slices.ContainsFunc(r.Problems, func(p audit.Problem) bool { return p.Index == int64(at) }) {
-			t.Fatalf("attack %d, %s at %d: named %v", k, a.name, at, r.Problems)
-		}
-		found[a.name]++
+	var workers sync.WaitGroup
+	for w := range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for k := w; k < total && !t.Failed(); k += runtime.GOMAXPROCS(0) {
+				a := attacks[k%len(attacks)]
+				files, at := a.do(rand.New(rand.NewPCG(20260301, uint64(k))))
+				r, err := audit.Verify(context.Background(), files, audit.VerifyOptions{Key: ev.key, Checkpoint: ev.old})
+				switch {
+				case err != nil:
+					t.Errorf("attack %d, %s: %v", k, a.name, err)
+				case r.Err() == nil:
+					t.Errorf("attack %d, %s at %d: not found", k, a.name, at)
+				case at >= 0 && !slices.ContainsFunc(r.Problems, func(p audit.Problem) bool { return p.Index == int64(at) }):
+					t.Errorf("attack %d, %s at %d: named %v", k, a.name, at, r.Problems)
+				case a.kind == "fork" && !slices.ContainsFunc(r.Problems, func(p audit.Problem) bool { return p.Kind == audit.Forked }):
+					t.Errorf("attack %d, %s: a fork named %v", k, a.name, r.Problems)
+				}
+				mu.Lock()
+				found[a.kind]++
+				mu.Unlock()
+			}
+		})
+	}
+	workers.Wait()
+	if t.Failed() {
+		t.FailNow()
 	}
 	// The way back: what was not touched is sound, and the checkpoint kept is extended.
 	r, err := audit.Verify(context.Background(), ev.files, audit.VerifyOptions{Key: ev.key, Checkpoint: ev.old})
@@ -330,7 +343,7 @@ func TestTampering(t *testing.T) {
 	if err != nil || r.Err() != nil || r.Extends != -1 {
 		t.Errorf("the log as x/mod writes it: %v, %v, extends %d", err, r.Err(), r.Extends)
 	}
-	t.Logf("%d changes, all found: %v", total, found)
+	t.Logf("%d changes, all found and named: %v", total, found)
 }
 
 // other makes up an entry that continues no chain in particular: the first of a new writer.
