@@ -424,6 +424,8 @@ func (s *Server) portalRoutes() {
 	})
 	s.signInPages()
 	s.overviewPages()
+	s.findingsPages()
+	s.findingPages()
 }
 
 // meta is the circumstances of a request to sign in.

@@ -19,9 +19,11 @@ func (p *portal) funcs() template.FuncMap {
 		"asset": func(name string) string { return p.named[name] },
 		"icon":  func(name string) string { return p.named["icons.svg"] + "#" + name },
 		"text":  func(s string) []segment { return inert(s, maxShown) },
-		"num":   func(n any) string { return grouped(n) },
-		"count": counted,
-		"add":   func(a, b int) int { return a + b },
+		// groupable are the fields that a list can be grouped by.
+		"groupable": func() []filterField { return groupable },
+		"num":       func(n any) string { return grouped(n) },
+		"count":     counted,
+		"add":       func(a, b int) int { return a + b },
 		"dict": func(pairs ...any) map[string]any {
 			m := map[string]any{}
 			for i := 0; i+1 < len(pairs); i += 2 {
