@@ -152,8 +152,11 @@ func open(path string) (_ *DB, err error) {
 	if db.read, err = connect(path, readers, "&_pragma=query_only(ON)"); err != nil {
 		return nil, err
 	}
-	const columns = "SELECT bucket, part, sort, version, expires, value FROM items "
-	const inPart = columns + "WHERE bucket = ? AND part = ? AND sort >= ? "
+	// The driver asks for the name and type of every column in every query, so a statement returns only what its caller does not
+	// know. The LIMIT is no parameter: SQLite would parse and plan the statement anew whenever one is bound (its plan depends
+	// on the number), which costs more than a short query.
+	const inPart = "SELECT version, expires, value, sort FROM items WHERE bucket = ? AND part = ? AND sort >= ? "
+	limit := fmt.Sprintf(" LIMIT %d", pageRows)
 	for _, s := range []struct {
 		stmt **sql.Stmt
 		on   interface {
@@ -161,12 +164,13 @@ func open(path string) (_ *DB, err error) {
 		}
 		text string
 	}{
-		{&db.get, db.read, columns + "WHERE bucket = ? AND part = ? AND sort = ?"},
-		{&db.forward, db.read, inPart + "ORDER BY sort LIMIT ?"},
-		{&db.forwardTo, db.read, inPart + "AND sort < ? ORDER BY sort LIMIT ?"},
-		{&db.reverse, db.read, inPart + "ORDER BY sort DESC LIMIT ?"},
-		{&db.reverseTo, db.read, inPart + "AND sort < ? ORDER BY sort DESC LIMIT ?"},
-		{&db.scan, db.read, columns + "WHERE (bucket, part, sort) >= (?, ?, ?) AND bucket < ? ORDER BY bucket, part, sort LIMIT ?"},
+		{&db.get, db.read, "SELECT version, expires, value FROM items WHERE bucket = ? AND part = ? AND sort = ?"},
+		{&db.forward, db.read, inPart + "ORDER BY sort" + limit},
+		{&db.forwardTo, db.read, inPart + "AND sort < ? ORDER BY sort" + limit},
+		{&db.reverse, db.read, inPart + "ORDER BY sort DESC" + limit},
+		{&db.reverseTo, db.read, inPart + "AND sort < ? ORDER BY sort DESC" + limit},
+		{&db.scan, db.read, "SELECT version, expires, value, sort, part, bucket FROM items " +
+			"WHERE (bucket, part, sort) >= (?, ?, ?) AND bucket < ? ORDER BY bucket, part, sort" + limit},
 		{&db.version, db.write, "SELECT version FROM items WHERE bucket = ? AND part = ? AND sort = ?"},
 		{&db.put, db.write, "INSERT INTO items (bucket, part, sort, version, expires, value) VALUES (?, ?, ?, ?, ?, ?) " +
 			"ON CONFLICT (bucket, part, sort) DO UPDATE SET version = excluded.version, expires = excluded.expires, value = excluded.value"},
@@ -373,68 +377,91 @@ func (db *DB) Get(ctx context.Context, k store.Key) (store.Item, error) {
 	}
 	defer end()
 	// Without ctx: it would cost a goroutine, and the read is short.
-	items, err := page(db.get, bucketOf(k.Part), []byte(k.Part), []byte(k.Sort))
+	rows, err := db.get.Query(bucketOf(k.Part), []byte(k.Part), []byte(k.Sort))
+	if err != nil {
+		return store.Item{}, fmt.Errorf("get: %w", classify(err))
+	}
+	defer rows.Close()
+	if !rows.Next() {
+		if err := rows.Err(); err != nil {
+			return store.Item{}, fmt.Errorf("get: %w", classify(err))
+		}
+		return store.Item{}, fmt.Errorf("item: %w", coffer.ErrNotFound)
+	}
+	it, err := item(rows, k)
 	if err != nil {
 		return store.Item{}, fmt.Errorf("get: %w", err)
 	}
-	if len(items) == 0 {
-		return store.Item{}, fmt.Errorf("item: %w", coffer.ErrNotFound)
-	}
-	return items[0], nil
+	return it, nil
 }
 
-// page reads rows until there are none or a page is full.
-func page(stmt *sql.Stmt, args ...any) (items []store.Item, err error) {
+// item returns the current row as the item with the key k; more is where the columns after the first three go.
+func item(rows *sql.Rows, k store.Key, more ...any) (store.Item, error) {
+	var version sql.RawBytes
+	var expires int64
+	it := store.Item{Key: k}
+	var columns [6]any
+	if err := rows.Scan(append(append(columns[:0], &version, &expires, &it.Value), more...)...); err != nil {
+		return store.Item{}, classify(err)
+	}
+	it.Version = string(version)
+	if expires != 0 {
+		it.Expires = time.Unix(expires, 0).UTC()
+	}
+	return it, nil
+}
+
+// page reads at most most rows, or as many as fit a page; one reads a row. more reports that there may be others behind them.
+func page(most int, one func(*sql.Rows) (store.Item, error), stmt *sql.Stmt, args ...any) (items []store.Item, more bool, err error) {
 	rows, err := stmt.Query(args...)
 	if err != nil {
-		return nil, classify(err)
+		return nil, false, classify(err)
 	}
 	defer rows.Close()
-	for size := 0; size < pageBytes && rows.Next(); {
-		var part, sort, version sql.RawBytes
-		var value []byte
-		var bucket, expires int64
-		if err := rows.Scan(&bucket, &part, &sort, &version, &expires, &value); err != nil {
-			return nil, classify(err)
+	for size := 0; len(items) < most && size < pageBytes; {
+		if !rows.Next() {
+			// What ended may have been the statement's own LIMIT.
+			return items, len(items) == pageRows, classify(rows.Err())
 		}
-		it := store.Item{Key: store.Key{Part: string(part), Sort: string(sort)}, Value: value, Version: string(version)}
-		if expires != 0 {
-			it.Expires = time.Unix(expires, 0).UTC()
-		}
-		if bucket != bucketOf(it.Key.Part) {
-			return nil, fmt.Errorf("item in the wrong place: %w", coffer.ErrCorrupt)
+		it, err := one(rows)
+		if err != nil {
+			return nil, false, err
 		}
 		items = append(items, it)
-		size += len(part) + len(sort) + len(value)
+		size += len(it.Key.Part) + len(it.Key.Sort) + len(it.Value)
 	}
-	return items, classify(rows.Err())
+	return items, true, nil
 }
 
 // pages yields the items that next returns, page by page; next gets the last item of the page before, and the number of rows
 // wanted. No connection is held while the caller has an item.
-func (db *DB) pages(ctx context.Context, what string, yield func(store.Item, error) bool, next func(last *store.Item, rows int) ([]store.Item, error)) {
+func (db *DB) pages(ctx context.Context, what string, yield func(store.Item, error) bool,
+	next func(last *store.Item, rows int) ([]store.Item, bool, error)) {
 	var last *store.Item
 	// A caller may want only the first items, so the pages begin small.
 	for rows := 8; ; rows = min(4*rows, pageRows) {
 		end, err := db.reading(ctx)
 		var items []store.Item
+		var more bool
 		if err == nil {
-			items, err = next(last, rows)
+			items, more, err = next(last, rows)
 			end()
 		}
 		if err != nil {
 			yield(store.Item{}, fmt.Errorf("%s: %w", what, err))
 			return
 		}
+		if len(items) > 0 {
+			last = &store.Item{Key: items[len(items)-1].Key} // before the caller gets them
+		}
 		for _, it := range items {
 			if !yield(it, nil) {
 				return
 			}
 		}
-		if len(items) == 0 {
+		if !more {
 			return
 		}
-		last = &store.Item{Key: items[len(items)-1].Key}
 	}
 }
 
@@ -449,7 +476,13 @@ func (db *DB) Query(ctx context.Context, part string, r store.Range) iter.Seq2[s
 		if r.From == "" {
 			r.From = "\x00" // the least sort there can be
 		}
-		db.pages(ctx, "query", yield, func(last *store.Item, rows int) ([]store.Item, error) {
+		one := func(rows *sql.Rows) (store.Item, error) {
+			var sort sql.RawBytes
+			it, err := item(rows, store.Key{Part: part}, &sort)
+			it.Key.Sort = string(sort)
+			return it, err
+		}
+		db.pages(ctx, "query", yield, func(last *store.Item, rows int) ([]store.Item, bool, error) {
 			if last != nil && r.Reverse {
 				r.To = last.Key.Sort
 			} else if last != nil {
@@ -468,7 +501,7 @@ func (db *DB) Query(ctx context.Context, part string, r store.Range) iter.Seq2[s
 			if r.To != "" {
 				args = append(args, []byte(r.To))
 			}
-			return page(stmt, append(args, rows)...)
+			return page(rows, one, stmt, args...)
 		})
 	}
 }
@@ -482,11 +515,21 @@ func (db *DB) Scan(ctx context.Context, shard, of int) iter.Seq2[store.Item, err
 		}
 		bucket, part, sort := int64(shard)*buckets/int64(of), "\x00", "\x00"
 		end := int64(shard+1) * buckets / int64(of)
-		db.pages(ctx, "scan", yield, func(last *store.Item, rows int) ([]store.Item, error) {
+		one := func(rows *sql.Rows) (store.Item, error) {
+			var sort, part sql.RawBytes
+			var bucket int64
+			it, err := item(rows, store.Key{}, &sort, &part, &bucket)
+			it.Key = store.Key{Part: string(part), Sort: string(sort)}
+			if err == nil && bucket != bucketOf(it.Key.Part) {
+				err = fmt.Errorf("item in the wrong place: %w", coffer.ErrCorrupt)
+			}
+			return it, err
+		}
+		db.pages(ctx, "scan", yield, func(last *store.Item, rows int) ([]store.Item, bool, error) {
 			if last != nil {
 				bucket, part, sort = bucketOf(last.Key.Part), last.Key.Part, last.Key.Sort+"\x00"
 			}
-			return page(db.scan, bucket, []byte(part), []byte(sort), end, rows)
+			return page(rows, one, db.scan, bucket, []byte(part), []byte(sort), end)
 		})
 	}
 }
