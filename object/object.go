@@ -7,6 +7,7 @@ package object
 
 import (
 	"context"
+	"errors"
 	"io"
 	"iter"
 	"time"
@@ -61,6 +62,11 @@ func ArchivedAtOnce(storageClass string) bool {
 	return storageClass == "GLACIER" || storageClass == "DEEP_ARCHIVE"
 }
 
+// ErrRefused says that the storage does not let Coffer do this to this object or bucket: a permission is missing, or the bucket is
+// somebody else's. It stands beside coffer.ErrUnavailable, since whoever runs the storage may permit it: what is refused waits, and
+// nothing else has to.
+var ErrRefused = errors.New("refused by the storage")
+
 // Versioning is the versioning state of a bucket.
 type Versioning string
 
@@ -80,6 +86,10 @@ type Copy struct {
 // Replica is the What of a [Copy] in another bucket that the storage keeps up to date. It takes no part in the removal of a version, and
 // the storage may stop telling of it while it is there: the rule that made it was taken away.
 const Replica = "replica"
+
+// Annotation is the What of a [Copy] that is an annotation of the object. It goes with the version that it belongs to, and none comes along
+// to what is written in its place.
+const Annotation = "annotation"
 
 // Unknown is the What of a [Copy] that stands for all of one kind that the storage does not let Coffer ask for; Name says what and why.
 const Unknown = "unknown"

@@ -153,7 +153,7 @@ func (p *Pipeline) take(ctx context.Context, permit *audit.Permit, fresh triage.
 			return Result{}, err
 		}
 	}
-	if !rec.Tagged && rec.State.Final() && rec.TagReason == "" {
+	if !rec.Tagged && rec.State.Final() && (rec.TagReason == "" || strings.HasPrefix(rec.TagReason, tagRefused)) {
 		if err := p.tag(ctx, permit, rec); err != nil {
 			return Result{}, err
 		}
@@ -263,6 +263,11 @@ func (p *Pipeline) seal(ctx context.Context, permit *audit.Permit, rec *triage.R
 		return err
 	}
 	located, err := p.locate(ctx, rec, lines)
+	if errors.Is(err, object.ErrRefused) && ctx.Err() == nil {
+		// One bucket that is closed to us must not keep the findings of all others from being taken in.
+		rec.State, rec.Reason = triage.StateParked, "parked: "+err.Error()+"; permit it and take the finding in again"
+		return p.record(ctx, permit, rec, "park", audit.Done, nil)
+	}
 	if err != nil {
 		if ctx.Err() != nil || !coffer.Permanent(err) {
 			return err
@@ -719,8 +724,13 @@ func kind(d coffer.Detection) string {
 	return "custom"
 }
 
+// tagRefused begins the reason of a finding whose object could not be tagged for want of a permission. It is tried again when the finding
+// comes in again.
+const tagRefused = "not permitted now: "
+
 // tag tags the object with what all its open findings say together.
 func (p *Pipeline) tag(ctx context.Context, permit *audit.Permit, rec *triage.Record) error {
+	rec.TagReason = ""
 	if rec.Outcomes[coffer.OutcomeChanged] > 0 || rec.Sealed == 0 && rec.Outcomes[coffer.OutcomeExact] == 0 {
 		return nil // there is no such version, or nothing of the kind in it
 	}
@@ -758,8 +768,10 @@ func (p *Pipeline) tag(ctx context.Context, permit *audit.Permit, rec *triage.Re
 	switch {
 	case err == nil:
 		rec.Tagged = rec.TagReason == "" || !strings.HasPrefix(rec.TagReason, "tag set full")
-	case ctx.Err() != nil, !coffer.Permanent(err):
+	case ctx.Err() != nil, !coffer.Permanent(err) && !errors.Is(err, object.ErrRefused):
 		return fmt.Errorf("tag the object: %w", err)
+	case errors.Is(err, object.ErrRefused):
+		rec.TagReason = tagRefused + err.Error()
 	default:
 		rec.TagReason = err.Error()
 	}

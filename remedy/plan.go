@@ -393,6 +393,10 @@ func (m *Remedy) Plan(ctx context.Context, ask access.Ask, g Group, opt Options)
 	if p.Residual, p.Replicas, err = m.residual(ctx, info.Object, "", info.VersionID); err != nil {
 		return nil, err
 	}
+	if slices.ContainsFunc(p.Residual, func(r string) bool { return strings.HasPrefix(r, object.Annotation+" ") }) {
+		p.Warnings = append(p.Warnings, "the object's annotations do not come along to what a fix writes, and undo does not bring them back: "+
+			"keep elsewhere what is needed of them")
+	}
 	if opt.Action.Rewrites() {
 		if err := m.find(ctx, p, info, g.Records); err != nil {
 			return nil, err
@@ -534,6 +538,9 @@ func (m *Remedy) pin(ctx context.Context, g Group) (object.Info, error) {
 	if slices.ContainsFunc(g.Records, func(r *triage.Record) bool { return r.Read != nil && r.Read.ETag == info.ETag }) ||
 		m.wrote(ctx, g.ObjectID, info.ETag) {
 		return info, nil
+	}
+	if info.Archived != "" {
+		return info, fmt.Errorf("the object is archived (%s); restore it and take the finding in again: %w", info.Archived, coffer.ErrUnavailable)
 	}
 	return info, fmt.Errorf("the object is not what Macie saw: somebody changed it since; `coffer finding relocate` looks at it as it is now: %w", coffer.ErrChanged)
 }

@@ -52,13 +52,13 @@ func (s *Store) head(ctx context.Context, o coffer.Object) (*s3.HeadObjectOutput
 		return out, nil
 	}
 	err = translate(err, "s3:GetObject")
-	if statusIs(err, http.StatusBadRequest) {
+	if statusIs(err, http.StatusBadRequest) || statusIs(err, http.StatusForbidden) {
 		return nil, s.explain(ctx, o, err)
 	}
 	return nil, err
 }
 
-// explain finds out what a HEAD refused with 400 was refused for: its answer has no body, that of a GET does.
+// explain finds out what a HEAD refused with 400 or 403 was refused for: its answer has no body, that of a GET does.
 func (s *Store) explain(ctx context.Context, o coffer.Object, was error) error {
 	out, err := s.client.GetObject(ctx, &s3.GetObjectInput{
 		Bucket: &o.Bucket, Key: &o.Key, VersionId: opt(o.VersionID), Range: aws.String("bytes=0-0"),
@@ -283,7 +283,7 @@ func (s *Store) isCurrent(ctx context.Context, o coffer.Object, version string) 
 	case err != nil:
 		return false, err
 	}
-	return aws.ToString(h.VersionId) == version, nil
+	return s.made(o, h.VersionId, nil).VersionID == version, nil
 }
 
 // fromTags sorts by key: S3 promises no order.

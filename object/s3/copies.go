@@ -171,7 +171,7 @@ func (s *Store) annotations(ctx context.Context, o coffer.Object, _ *s3.HeadObje
 		}
 		for _, a := range out.Annotations {
 			copies = append(copies, object.Copy{
-				What: "annotation", Name: fmt.Sprintf("%s (%d bytes)", aws.ToString(a.AnnotationName), aws.ToInt64(a.Size)),
+				What: object.Annotation, Name: fmt.Sprintf("%s (%d bytes)", aws.ToString(a.AnnotationName), aws.ToInt64(a.Size)),
 			})
 		}
 		if in.ContinuationToken = out.NextContinuationToken; aws.ToString(in.ContinuationToken) == "" {

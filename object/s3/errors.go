@@ -13,6 +13,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"coffer"
+	"coffer/object"
 )
 
 // failure is a call that failed. Its text has the status, the error code and the request id, by which S3's own logs can be searched;
@@ -25,6 +26,7 @@ type failure struct {
 	is      error  // the sentinel, or the context's error
 	sure    bool   // S3 refused: the call had no effect
 	garbled bool   // the answer was a success and not what the protocol says
+	refused bool   // a permission is missing; see object.ErrRefused
 }
 
 func (f *failure) Error() string {
@@ -53,6 +55,8 @@ func (f *failure) Error() string {
 }
 
 func (f *failure) Unwrap() error { return f.is }
+
+func (f *failure) Is(target error) bool { return f.refused && target == object.ErrRefused }
 
 func asFailure(err error) *failure {
 	var f *failure
@@ -118,6 +122,7 @@ func translate(err error, permission string) error {
 	}
 	if strings.HasPrefix(f.code, "KMS.") {
 		f.why, f.is = "the key of the object cannot be used", coffer.ErrUnavailable
+		f.refused = f.code == "KMS.DisabledException" || f.code == "KMS.KMSInvalidStateException" || f.code == "KMS.NotFoundException"
 		return f
 	}
 	switch f.status {
@@ -131,6 +136,8 @@ func translate(err error, permission string) error {
 		f.is = coffer.ErrConflict
 	case http.StatusForbidden:
 		f.why, f.is = permission+" is not permitted", coffer.ErrUnavailable
+		// Other codes are about who asks (an unknown access key, a clock that is wrong), and the same for all objects.
+		f.refused = f.code == "AccessDenied" || f.code == "AllAccessDisabled"
 		if strings.HasPrefix(permission, "s3:GetObject") {
 			f.why += ", or the object does not exist and s3:ListBucket is not permitted"
 		}
@@ -154,6 +161,7 @@ func unknown(err error) error {
 		if !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 			g.is = nil
 		}
+		g.refused = false
 		err = &g
 	}
 	return fmt.Errorf("it is not known whether this was done: %w", err)

@@ -31,6 +31,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"coffer"
 	"coffer/object"
@@ -96,6 +97,10 @@ func Open(cfg Config) (*Store, error) {
 			o.UsePathStyle = !cfg.VirtualHost
 		}
 		o.UseARNRegion = false
+		if cfg.RequesterPays {
+			// Calls about a bucket have no field for it, and are answered by the same rule.
+			o.APIOptions = append(o.APIOptions, smithyhttp.SetHeaderValue("x-amz-request-payer", string(types.RequestPayerRequester)))
+		}
 		// Bodies come by ranges, for which S3 has no checksums; the reader compares the MD5 where the ETag is one.
 		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 		o.DisableLogOutputChecksumValidationSkipped = true
