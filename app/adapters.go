@@ -51,12 +51,11 @@ func specsOf(home string, opt Options, c Config) (s specs, err error) {
 
 // adapters opens what the specs name.
 func (a *App) adapters(ctx context.Context) (ad Adapters, err error) {
-	var journals []func(object.Journal)
-	if ad.Objects, err = a.storage(ctx, a.specs.objects, &journals); err != nil {
+	if ad.Objects, ad.Remember, err = a.storage(ctx, a.specs.objects); err != nil {
 		return ad, err
 	}
 	a.Dir, _ = ad.Objects.(*dir.Dir)
-	if ad.Originals, err = a.storage(ctx, a.specs.originals, &journals); err != nil {
+	if ad.Originals, ad.RememberOriginals, err = a.storage(ctx, a.specs.originals); err != nil {
 		return ad, err
 	}
 	if d, ok := ad.Originals.(*dir.Dir); ok {
@@ -69,11 +68,6 @@ func (a *App) adapters(ctx context.Context) (ad Adapters, err error) {
 			return ad, err
 		}
 	}
-	ad.Remember = func(j object.Journal) {
-		for _, remember := range journals {
-			remember(j)
-		}
-	}
 	if ad.DB, ad.Headers, err = a.stores(ctx); err != nil {
 		return ad, err
 	}
@@ -84,25 +78,24 @@ func (a *App) adapters(ctx context.Context) (ad Adapters, err error) {
 	return ad, nil
 }
 
-// storage opens a storage of objects.
-func (a *App) storage(ctx context.Context, s Spec, journals *[]func(object.Journal)) (object.Store, error) {
+// storage opens a storage of objects. remember, where not nil, is to be given its journal of uploads.
+func (a *App) storage(ctx context.Context, s Spec) (_ object.Store, remember func(object.Journal), err error) {
 	if s.Scheme == "s3" {
 		st, err := a.openS3(ctx, s)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		*journals = append(*journals, st.Remember)
-		return st, nil
+		return st, st.Remember, nil
 	}
 	if err := durable.MkdirAll(s.Name, 0o700); err != nil {
-		return nil, fmt.Errorf("folder %s: %w: %w", s.Name, coffer.ErrUnavailable, err)
+		return nil, nil, fmt.Errorf("folder %s: %w: %w", s.Name, coffer.ErrUnavailable, err)
 	}
 	d, err := dir.Open(s.Name)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	a.closers = append(a.closers, d.Close)
-	return d, nil
+	return d, nil, nil
 }
 
 // stores opens the data table and the key table. The key table is apart, so that a backup of the data can leave it out.

@@ -32,7 +32,6 @@ import (
 	"coffer/pipeline"
 	"coffer/remedy"
 	"coffer/store"
-	"coffer/store/dynamo"
 	"coffer/store/sqlite"
 	"coffer/triage"
 	"coffer/vault"
@@ -83,9 +82,9 @@ type App struct {
 
 	specs       specs
 	logDir      string
-	keyPath     string       // of the keyring; with other keys, where it would be
-	tables      []*sqlite.DB // data and key table of a home in a folder
-	dynamo      []*dynamo.DB // data and key table of a store in DynamoDB
+	keyPath     string        // of the keyring; with other keys, where it would be
+	tables      []*sqlite.DB  // data and key table of a home in a folder
+	dynamo      []dynamoTable // data and key table of a store in DynamoDB
 	originalsIn string
 	pass        []byte
 	opener      *envelope.Opener
@@ -159,12 +158,13 @@ type Adapters struct {
 	Objects, Originals object.Store
 	// OriginalsIn is the bucket of the kept originals; empty: remedy.OriginalsBucket.
 	OriginalsIn string
-	// Remember, where not nil, is given the journal of uploads before anything else is done.
-	Remember    func(object.Journal)
-	DB, Headers store.DB // values of DB are sealed by the App
-	Keys        envelope.Keys
-	LogDir      string // folder of the log
-	LogKey      string // file of the log's signing key
+	// Remember and RememberOriginals, where not nil, are given the journals of uploads before anything else is done. Each storage has
+	// its own: to another server, or another account, an upload is one that is gone.
+	Remember, RememberOriginals func(object.Journal)
+	DB, Headers                 store.DB // values of DB are sealed by the App
+	Keys                        envelope.Keys
+	LogDir                      string // folder of the log
+	LogKey                      string // file of the log's signing key
 }
 
 // Assemble builds the program from adapters, for a home in no folder: servers and tests use it. now is the clock.
@@ -192,7 +192,10 @@ func (a *App) assemble(ctx context.Context, ad Adapters, logger *slog.Logger) er
 		return err
 	}
 	if ad.Remember != nil {
-		ad.Remember(uploads{a.DB})
+		ad.Remember(uploads{a.DB, "objects"})
+	}
+	if ad.RememberOriginals != nil {
+		ad.RememberOriginals(uploads{a.DB, "originals"})
 	}
 	a.originalsIn = ad.OriginalsIn
 	if err := a.openLog(ctx, ad, logger); err != nil {

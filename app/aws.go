@@ -97,6 +97,12 @@ func (a *App) openS3(ctx context.Context, s Spec) (*s3.Store, error) {
 	return s3.Open(s3.Config{AWS: c, Endpoint: s.Options.Get("endpoint"), Owner: s.Options.Get("owner"), RequesterPays: payer})
 }
 
+// dynamoTable is an open table, for the doctor.
+type dynamoTable struct {
+	name string
+	*dynamo.DB
+}
+
 func (a *App) openDynamo(ctx context.Context, s Spec, table string) (*dynamo.DB, error) {
 	c, err := a.aws(ctx, s)
 	if err != nil {
@@ -104,7 +110,7 @@ func (a *App) openDynamo(ctx context.Context, s Spec, table string) (*dynamo.DB,
 	}
 	db, err := dynamo.Open(ctx, dynamo.Config{AWS: c, Endpoint: s.Options.Get("endpoint"), Table: table})
 	if err == nil {
-		a.dynamo = append(a.dynamo, db)
+		a.dynamo = append(a.dynamo, dynamoTable{table, db})
 	}
 	return db, err
 }
@@ -136,6 +142,10 @@ func (a *App) keeper(ctx context.Context) (envelope.Keys, error) {
 	if err := durable.MkdirAll(filepath.Dir(a.keyPath), 0o700); err != nil {
 		return nil, fmt.Errorf("keys: %w: %w", coffer.ErrUnavailable, err)
 	}
+	return a.openKMS(ctx, s)
+}
+
+func (a *App) openKMS(ctx context.Context, s Spec) (*kms.Keys, error) {
 	c, err := a.aws(ctx, s)
 	if err != nil {
 		return nil, err
@@ -149,16 +159,19 @@ func (a *App) keeper(ctx context.Context) (envelope.Keys, error) {
 	return k, err
 }
 
-// uploads is the journal of uploads, in the data table.
-type uploads struct{ db store.DB }
+// uploads is the journal of uploads to one storage, in the data table.
+type uploads struct {
+	db store.DB
+	to string // "objects" or "originals"
+}
 
 // uploadParts spreads the journal, so that a burst of fixes does not write to one place.
 const uploadParts = 16
 
-func uploadPart(shard int) string { return fmt.Sprintf("U#%02d", shard) }
+func (u uploads) part(shard int) string { return fmt.Sprintf("U#%s#%02d", u.to, shard) }
 
 func (u uploads) key(up object.Upload) store.Key {
-	return store.Key{Part: uploadPart(int(crc32.ChecksumIEEE([]byte(up.ID)) % uploadParts)), Sort: up.ID}
+	return store.Key{Part: u.part(int(crc32.ChecksumIEEE([]byte(up.ID)) % uploadParts)), Sort: up.ID}
 }
 
 // Begin implements [object.Journal].
@@ -179,7 +192,7 @@ func (u uploads) End(ctx context.Context, up object.Upload) error {
 func (u uploads) Uploads(ctx context.Context) iter.Seq2[object.Upload, error] {
 	return func(yield func(object.Upload, error) bool) {
 		for shard := range uploadParts {
-			for it, err := range u.db.Query(ctx, uploadPart(shard), store.Range{}) {
+			for it, err := range u.db.Query(ctx, u.part(shard), store.Range{}) {
 				var up object.Upload
 				if err == nil && json.Unmarshal(it.Value, &up) != nil {
 					err = fmt.Errorf("journal of uploads: %w", coffer.ErrCorrupt)

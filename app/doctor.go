@@ -87,7 +87,8 @@ func Diagnose(ctx context.Context, opt Options, open func() (*App, access.Ask, e
 	d.modes()
 	a, ask, err := open()
 	if err != nil {
-		d.say("home", Fail, "see the message; nothing else can be looked at before", "the home cannot be opened: %v", err)
+		d.say("home", Fail, "see the message; of the rest only what stands in the cloud can be looked at before", "the home cannot be opened: %v", err)
+		d.partsOf(ctx, opt, c)
 		return d.out
 	}
 	permit, err := a.Guard.Check(ctx, ask.Caller, access.AdminCheck, access.Resource{Kind: access.System}, ask.Context)

@@ -15,12 +15,9 @@ import (
 
 // tablesOf looks at the tables of a store in the cloud. What may not be asked is reported as unknown, never as well.
 func (d *doctor) tablesOf(ctx context.Context, a *App) {
-	for i, t := range a.dynamo {
-		keys := i == 1
-		name := a.specs.store.Name
-		if keys {
-			name = KeyTable(name)
-		}
+	for _, t := range a.dynamo {
+		name := t.name
+		keys := name == KeyTable(a.specs.store.Name)
 		s, err := t.Describe(ctx)
 		if err != nil {
 			d.say("tables", Fail, "coffer setup makes what is missing", "%s: %v", name, err)
@@ -95,6 +92,47 @@ func (d *doctor) kmsKeys(ctx context.Context, k *kms.Keys) {
 	if !verify {
 		d.say("kms", OK, "", "no key for verify: whoever verifies may also reveal; kms:KEY?verify=KEY2 divides them")
 	}
+}
+
+// partsOf looks at what stands in the cloud, each part by itself, where the home cannot be opened: a key that is disabled or a table that
+// is missing keeps everything else shut.
+func (d *doctor) partsOf(ctx context.Context, opt Options, c Config) {
+	a := &App{Home: d.home, Config: c}
+	defer a.Close()
+	var err error
+	if a.specs, err = specsOf(a.Home, opt, c); err != nil {
+		return // the home could not be opened for that
+	}
+	if s := a.specs.keys; s.Scheme == "kms" {
+		if k, err := a.openKMS(ctx, s); err != nil {
+			d.say("kms", Fail, "name a key that is there under keys: in config.yaml; coffer setup makes one behind an alias", "%v", err)
+		} else {
+			d.kmsKeys(ctx, k)
+		}
+	}
+	if s := a.specs.store; s.Scheme == "dynamodb" {
+		for _, name := range []string{s.Name, KeyTable(s.Name)} {
+			db, err := a.openDynamo(ctx, s, name)
+			if err != nil {
+				d.say("tables", Fail, "coffer setup makes what is missing", "%s: %v", name, err)
+				continue
+			}
+			a.closers = append(a.closers, db.Close)
+		}
+		d.tablesOf(ctx, a)
+	}
+	for _, part := range []struct {
+		spec Spec
+		to   *object.Store
+	}{{a.specs.objects, &a.Objects}, {a.specs.originals, &a.Originals}} {
+		if part.spec.Scheme != "s3" {
+			continue
+		}
+		if *part.to, err = a.openS3(ctx, part.spec); err != nil {
+			return // no Region, or options that are none: the home could not be opened for that
+		}
+	}
+	d.bucketsOf(ctx, a)
 }
 
 // bucketsOf looks at the buckets in S3 that may be read, and at that of the kept originals.

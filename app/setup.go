@@ -103,8 +103,11 @@ func Setup(ctx context.Context, opt Options, dry bool) ([]Step, error) {
 			}
 			cfg := kms.Config{AWS: c, Endpoint: s.Options.Get("endpoint"), Key: name}
 			step("key", name, func() error {
-				_, err := kms.Open(ctx, cfg)
-				return err
+				k, err := kms.Open(ctx, cfg)
+				if err != nil {
+					return err
+				}
+				return k.State(ctx)[0].Err // a key ARN is opened without a call
 			}, func() (bool, error) {
 				_, made, err := kms.Create(ctx, cfg, name)
 				return made, err

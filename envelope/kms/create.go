@@ -22,7 +22,8 @@ func Create(ctx context.Context, cfg Config, name string) (key string, made bool
 	only.Key, only.Verify, only.Old = name, "", nil
 	k, err := Open(ctx, only)
 	if err == nil {
-		return k.current[0].now().String(), false, nil
+		key := k.current[0].now()
+		return key.String(), false, k.describe(ctx, key).Err // a key ARN was opened without a call
 	}
 	if !errors.Is(err, coffer.ErrNotFound) || !strings.HasPrefix(name, "alias/") {
 		return "", false, err
