@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -100,11 +102,18 @@ func (c *keyRotateCmd) Run(e *env) error {
 		return err
 	}
 	wrapped := 0
+	var failed error // of the first piece that failed for good: all fail alike
 	err = e.work(j, "wrap data keys", "coffer key rotate", func(ctx context.Context, item string) (string, error) {
 		n, err := a.Rewrap(ctx, e.ask(), item)
 		wrapped += n
+		if failed == nil && err != nil {
+			failed = err
+		}
 		return plural(n, "data key"), err
 	})
+	if quiet := (*quietError)(nil); errors.As(err, &quiet) && failed != nil {
+		return fmt.Errorf("not all data keys were wrapped anew; it can be done again: %w", failed)
+	}
 	if err != nil {
 		return err
 	}
