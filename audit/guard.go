@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"coffer"
@@ -32,6 +33,9 @@ type Permit struct {
 	resource access.Resource
 	context  access.Context
 	decision access.Decision
+
+	scrub sync.Once
+	note  string // what entries show of the note in context
 }
 
 // unknownReason is the id under which the log names the rule that reason codes come from the configured list.
@@ -159,6 +163,16 @@ func (p *Permit) Entry(o Outcome) Entry {
 	e := Entry{permit: p, Outcome: o, Index: -1}
 	p.stamp(&e)
 	return e
+}
+
+// cleaned returns the note as entries show it. The detectors look through it once, however many entries an act has.
+func (p *Permit) cleaned(scrub func([]byte) []byte) string {
+	p.scrub.Do(func() {
+		if p.context.Note != "" {
+			p.note = cleanNote(scrub([]byte(p.context.Note)))
+		}
+	})
+	return p.note
 }
 
 // Now returns the time at which the permit was asked for.

@@ -266,7 +266,7 @@ func (l *Log) prepare(ctx context.Context, r *request) error {
 func (l *Log) complete(e *Entry) error {
 	if e.permit != nil {
 		e.permit.stamp(e)
-		e.Note = cleanNote(l.scrub([]byte(e.permit.context.Note)))
+		e.Note = e.permit.cleaned(l.scrub)
 		e.Detail = l.circumstances(e.Detail, &e.permit.context)
 	}
 	e.Index = -1
