@@ -59,14 +59,22 @@ type Finding struct {
 // FindingDetail is a finding with its places and masked values.
 type FindingDetail struct {
 	FindingHead
-	Unverified  string       `json:"unverified,omitempty" doc:"Why the object could not be compared with what Macie saw."`
-	Tagged      bool         `json:"tagged"`
-	TagReason   string       `json:"tagReason,omitempty"`
-	Note        string       `json:"note,omitempty"`
-	Closing     *Closing     `json:"closing,omitempty"`
-	OnBucket    Protection   `json:"onBucket" doc:"As Macie reported it."`
-	OnObject    Protection   `json:"onObject" doc:"As Macie reported it."`
-	Occurrences []Occurrence `json:"occurrences"`
+	Unverified string   `json:"unverified,omitempty" doc:"Why the object could not be compared with what Macie saw."`
+	Tagged     bool     `json:"tagged"`
+	TagReason  string   `json:"tagReason,omitempty"`
+	Note       string   `json:"note,omitempty"`
+	Closing    *Closing `json:"closing,omitempty"`
+	// Confirmed is who stands for a submitted finding beside its submitter.
+	Confirmed   *Confirmation `json:"confirmed,omitempty"`
+	OnBucket    Protection    `json:"onBucket" doc:"As Macie reported it."`
+	OnObject    Protection    `json:"onObject" doc:"As Macie reported it."`
+	Occurrences []Occurrence  `json:"occurrences"`
+}
+
+// Confirmation is a second person's word for a submitted finding.
+type Confirmation struct {
+	By string    `json:"by" doc:"Pseudonymous id."`
+	At time.Time `json:"at"`
 }
 
 // Protection is what Macie reported about access and encryption; empty members are what it did not say.
@@ -226,6 +234,12 @@ type VerdictBody struct {
 type SearchBody struct {
 	Type  string `json:"type,omitempty" maxLength:"256" doc:"Search in the index of this type alone."`
 	Value string `json:"value" minLength:"1" maxLength:"262144"`
+	// What follows is for policies that ask for it.
+	Reason  string `json:"reason,omitempty" maxLength:"40" doc:"Reason code."`
+	Note    string `json:"note,omitempty" maxLength:"2000"`
+	Ticket  string `json:"ticket,omitempty" maxLength:"200"`
+	Purpose string `json:"purpose,omitempty" maxLength:"40"`
+	Grant   string `json:"grant,omitempty" maxLength:"64" doc:"Id of an approved request for access to act on."`
 }
 
 // Hit is an occurrence that holds a value that was searched for.

@@ -45,6 +45,7 @@ func (a *App) Once() *job.Once { return &job.Once{DB: a.DB, Now: a.Now, MAC: a.M
 // API builds the API of this installation. c says how it is reached; the parts of the installation are filled in.
 func (a *App) API(c web.Config) (*web.Server, error) {
 	c.Desk, c.Vault, c.Pipeline, c.Remedy, c.Jobs, c.Once = a.Desk, a.Vault, a.Pipeline, a.Remedy, a.Jobs, a.Once()
+	c.Grants, c.People = a.Grants, a.Identity
 	c.Guard, c.Home, c.MAC, c.Now = a.Guard, installation{a}, a.MAC, a.Now
 	return web.New(c)
 }

@@ -87,6 +87,7 @@ type call struct {
 	match        string // If-Match
 	accept       string
 	last         string // Last-Event-ID
+	prefer       string // Prefer
 	stream       io.Reader
 	kind         string // of stream
 }
@@ -153,7 +154,7 @@ func (cl *Client) once(ctx context.Context, c *call, body []byte) (*http.Respons
 	if err != nil {
 		return nil, fmt.Errorf("request: %w", coffer.ErrInvalid)
 	}
-	for name, v := range map[string]string{api.IdempotencyKey: c.key, "If-Match": c.match, "Accept": c.accept, "Last-Event-ID": c.last, "Content-Type": c.kind} {
+	for name, v := range map[string]string{api.IdempotencyKey: c.key, "If-Match": c.match, "Accept": c.accept, "Last-Event-ID": c.last, "Prefer": c.prefer, "Content-Type": c.kind} {
 		if v != "" {
 			req.Header.Set(name, v)
 		}

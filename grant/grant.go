@@ -159,6 +159,8 @@ type Wanted struct {
 	// Values is how many at most; 0: as many as there are. For value.search it is how many searches, which is one.
 	Values   int
 	Duration time.Duration // once approved; 0: the default
+	// Attempt, 32 hex digits, names the request, so that a repeated attempt finds the one that is there; empty: any name.
+	Attempt string
 }
 
 // Ask records a request. Why is in the context: the reason code, and a note or ticket. Errors wrap coffer.ErrNotFound for a finding or
@@ -172,6 +174,15 @@ func (g *Grants) Ask(ctx context.Context, ask access.Ask, w Wanted) (*Request, e
 		Duration: cmp.Or(w.Duration, rules.Duration), Need: rules.Approvers, Created: g.Now().UTC(), Status: Requested,
 	}
 	r.Deadline = r.Created.Add(rules.Pending)
+	if w.Attempt != "" {
+		r.ID = "req-" + w.Attempt
+		if made, err := g.get(ctx, r.ID); !errors.Is(err, coffer.ErrNotFound) {
+			if err == nil && made.By != r.By {
+				err = fmt.Errorf("request: %w", coffer.ErrConflict)
+			}
+			return made, err
+		}
+	}
 	res := system
 	var err error
 	switch w.Action {
@@ -448,6 +459,17 @@ func (g *Grants) Read(ctx context.Context, ask access.Ask, id string) (*Request,
 		return nil, fmt.Errorf("request: %w", coffer.ErrNotFound)
 	}
 	return list[i], nil
+}
+
+// Look returns a request, or broken glass, with what it is about as policies see it. It asks no policy and records nothing: it is for
+// whoever asks one before anything of it is shown.
+func (g *Grants) Look(ctx context.Context, id string) (*Request, access.Resource, error) {
+	r, err := g.get(ctx, id)
+	if err != nil {
+		return nil, access.Resource{}, err
+	}
+	res, err := g.resource(ctx, r)
+	return r, res, err
 }
 
 // Break breaks the glass: for d, 15 minutes when it is zero, the caller can see values of any finding without an approval, up to

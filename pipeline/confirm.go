@@ -30,6 +30,9 @@ func (p *Pipeline) Confirm(ctx context.Context, ask access.Ask, id, seen string)
 		return Result{}, fmt.Errorf("the finding does not stand on a submitter's word; there is nothing to confirm: %w", coffer.ErrConflict)
 	}
 	if !rec.Unconfirmed() {
+		if rec.Confirmed.By == ask.Caller.ID && !rec.State.Final() {
+			return p.take(ctx, permit, *rec) // what was interrupted goes on
+		}
 		return Result{}, fmt.Errorf("the finding is confirmed already: %w", coffer.ErrConflict)
 	}
 	if seen != "" && seen != rec.Tag() {

@@ -57,7 +57,8 @@ func TestHostileRequestsComeToNothing(t *testing.T) {
 				continue // one does not end, and the other does what it is told
 			}
 			method = strings.ToUpper(method)
-			hostile := strings.NewReplacer("{finding}", marker, "{plan}", "plan-"+marker, "{job}", "job-"+marker, "{bucket}", marker, "{person}", marker).Replace(path)
+			hostile := strings.NewReplacer("{finding}", marker, "{plan}", "plan-"+marker, "{job}", "job-"+marker, "{bucket}", marker, "{person}", marker,
+				"{request}", "req-"+marker, "{user}", marker, "{token}", marker, "{session}", marker).Replace(path)
 			for _, token := range []string{"", "engineer/user", "auditor/user", "operator/operator"} {
 				if strings.Contains(path, "{bucket}") || strings.Contains(path, "{person}") {
 					continue // names that an answer is about are in it

@@ -105,17 +105,42 @@ func (s *Server) findingRoutes() {
 	})
 	handle(s, &route{
 		id: "relocate-finding", method: http.MethodPost, path: "/v1/findings/{finding}/relocate", tag: "findings", action: access.EventIngest, on: finding,
-		summary: "Look for a changed object's values in its bytes of today", also: []int{409, 412},
-	}, func(ctx context.Context, c *call, in *actsOnFinding) (*reply[api.FindingDetail], error) {
+		summary: "Look for a changed object's values in its bytes of today", also: []int{202, 409, 412},
+	}, func(ctx context.Context, c *call, in *laterOnFinding) (*later[api.FindingDetail], error) {
 		if err := s.matchFinding(ctx, c, in.Finding, in.IfMatch); err != nil {
 			return nil, err
+		}
+		if wantsJob(in.Prefer) {
+			return asJob[api.FindingDetail](ctx, s, c, kindRelocate, in.Key, nil, in.Finding)
 		}
 		res, err := s.Pipeline.Relocate(ctx, c.ask, in.Finding)
 		if err != nil {
 			return nil, err
 		}
 		s.metrics.sealed.Add(float64(res.Sealed))
-		return s.finding(ctx, c, in.Finding)
+		return s.detailNow(ctx, c, in.Finding)
+	})
+	handle(s, &route{
+		id: "confirm-finding", method: http.MethodPost, path: "/v1/findings/{finding}/confirm", tag: "findings", action: access.EventConfirm, on: finding,
+		summary: "Stand for a finding that somebody else submitted, so that its object is read", also: []int{202, 409, 412},
+		doc: "Nothing is read for a submitted finding before. Who submitted it still cannot reveal its values.",
+	}, func(ctx context.Context, c *call, in *laterOnFinding) (*later[api.FindingDetail], error) {
+		seen, err := matching(c, in.IfMatch)
+		if err != nil {
+			return nil, err
+		}
+		if wantsJob(in.Prefer) {
+			if err := s.matchFinding(ctx, c, in.Finding, in.IfMatch); err != nil {
+				return nil, err
+			}
+			return asJob[api.FindingDetail](ctx, s, c, kindConfirm, in.Key, map[string]string{"seen": seen}, in.Finding)
+		}
+		res, err := s.Pipeline.Confirm(ctx, c.ask, in.Finding, seen)
+		if err != nil {
+			return nil, s.stale(ctx, c, seen, in.Finding, err)
+		}
+		s.metrics.sealed.Add(float64(res.Sealed))
+		return s.detailNow(ctx, c, in.Finding)
 	})
 	handle(s, &route{
 		id: "judge-finding", method: http.MethodPost, path: "/v1/findings/{finding}/verdict", tag: "findings", action: access.VerdictSet, on: finding,
@@ -175,6 +200,15 @@ func (s *Server) finding(ctx context.Context, c *call, id string) (*reply[api.Fi
 	return &reply[api.FindingDetail]{Status: http.StatusOK, ETag: etag(rec), Body: s.detail(rec, lines)}, nil
 }
 
+// detailNow answers what became of a finding with all of it.
+func (s *Server) detailNow(ctx context.Context, c *call, id string) (*later[api.FindingDetail], error) {
+	r, err := s.finding(ctx, c, id)
+	if err != nil {
+		return nil, err
+	}
+	return &later[api.FindingDetail]{Status: r.Status, ETag: r.ETag, Body: r.Body}, nil
+}
+
 // matchFinding compares the record with an If-Match header.
 func (s *Server) matchFinding(ctx context.Context, c *call, id, header string) error {
 	seen, err := matching(c, header)
@@ -202,7 +236,7 @@ func (s *Server) detail(rec *triage.Record, lines []triage.Line) api.FindingDeta
 	sum := rec.Summary()
 	f := &rec.Finding
 	d := api.FindingDetail{
-		FindingHead: summary(&sum).FindingHead, Unverified: rec.Unverified, Tagged: rec.Tagged, TagReason: rec.TagReason, Note: rec.Note,
+		FindingHead: summary(&sum).FindingHead, Unverified: rec.Unverified, Tagged: rec.Tagged, TagReason: rec.TagReason, Note: rec.Note, Confirmed: confirmed(rec),
 		Closing: closing(rec.Closing), OnBucket: api.Protection{Encryption: f.OnBucket.Encryption, PublicAccess: f.OnBucket.PublicAccess},
 		OnObject:    api.Protection{Encryption: f.OnObject.Encryption, PublicAccess: f.OnObject.PublicAccess},
 		Occurrences: make([]api.Occurrence, len(lines)),
@@ -218,6 +252,13 @@ func (s *Server) detail(rec *triage.Record, lines []triage.Line) api.FindingDeta
 		d.Occurrences[i] = o
 	}
 	return d
+}
+
+func confirmed(rec *triage.Record) *api.Confirmation {
+	if rec.Confirmed == nil {
+		return nil
+	}
+	return ptr(api.Confirmation(*rec.Confirmed))
 }
 
 func closing(c *triage.Closing) *api.Closing {

@@ -18,7 +18,9 @@ import (
 	"coffer/access"
 	"coffer/api"
 	"coffer/job"
+	"coffer/pipeline"
 	"coffer/remedy"
+	"coffer/triage"
 )
 
 // Kinds of jobs. They are those of the command line, with the same parameters: either can resume what the other began.
@@ -27,6 +29,12 @@ const (
 	kindApply  = "remedy.apply"
 	kindIndex  = "value.index"
 	kindRotate = "key.rotate"
+	kindUndo   = "remedy.undo"
+	kindPurge  = "remedy.purge"
+	// Of findings.
+	kindRelocate = "finding.relocate"
+	kindConfirm  = "event.confirm"
+	kindWork     = "finding.work"
 )
 
 // atOnce is how many jobs a process works at; others wait.
@@ -154,6 +162,36 @@ func (s *Server) items(j *job.Job) (func(ctx context.Context, ask access.Ask, re
 			}
 			return string(done.State), nil
 		}, nil
+	case kindUndo:
+		return func(ctx context.Context, ask access.Ask, ref string) (string, error) {
+			_, err := s.Remedy.Undo(ctx, ask, ref)
+			return s.reached(ctx, ref, remedy.Undone, err)
+		}, nil
+	case kindPurge:
+		opt := remedy.PurgeOptions{Values: p["values"] == "true"}
+		return func(ctx context.Context, ask access.Ask, ref string) (string, error) {
+			_, err := s.Remedy.Purge(ctx, ask, ref, opt)
+			return s.reached(ctx, ref, remedy.Purged, err)
+		}, nil
+	case kindRelocate, kindConfirm:
+		return func(ctx context.Context, ask access.Ask, ref string) (string, error) {
+			res, err := pipeline.Result{}, error(nil)
+			if j.Kind == kindRelocate {
+				res, err = s.Pipeline.Relocate(ctx, ask, ref)
+			} else {
+				res, err = s.Pipeline.Confirm(ctx, ask, ref, p["seen"])
+			}
+			s.metrics.sealed.Add(float64(res.Sealed))
+			return string(res.Status), err
+		}, nil
+	case kindWork:
+		return func(ctx context.Context, ask access.Ask, ref string) (string, error) {
+			rec, err := s.do(ctx, ask, triage.Target{Finding: ref}, p)
+			if err != nil {
+				return "", err
+			}
+			return string(rec.Status), nil
+		}, nil
 	case kindIndex:
 		var types []coffer.DataType
 		for _, t := range strings.Fields(p["types"]) {
@@ -175,6 +213,20 @@ func (s *Server) items(j *job.Job) (func(ctx context.Context, ask access.Ask, re
 	return nil, fmt.Errorf("a job of this kind is not run by a server: %w", coffer.ErrUnsupported)
 }
 
+// reached is the result of an item that brings a plan into a state. One that is there already is the work of the same item, before
+// its worker died.
+func (s *Server) reached(ctx context.Context, plan string, state remedy.State, err error) (string, error) {
+	if errors.Is(err, coffer.ErrConflict) {
+		if p, gerr := s.Remedy.Get(ctx, plan); gerr == nil && p.State == state {
+			err = nil
+		}
+	}
+	if err != nil {
+		return "", err
+	}
+	return string(state), nil
+}
+
 func include(words []string) remedy.Include {
 	return remedy.Include{Rejected: slices.Contains(words, "rejected"), Region: slices.Contains(words, "region"), Possible: slices.Contains(words, "possible")}
 }
@@ -192,7 +244,7 @@ type streamIn struct {
 
 func (s *Server) jobRoutes() {
 	handle(s, &route{
-		id: "list-jobs", method: http.MethodGet, path: "/v1/jobs", tag: "jobs", action: access.AdminJob, summary: "List long work, newest first",
+		id: "list-jobs", method: http.MethodGet, path: "/v1/jobs", tag: "jobs", action: access.AdminJob, own: true, summary: "List long work, newest first: all, or what the caller started",
 	}, func(ctx context.Context, c *call, _ *none) (*reply[api.Jobs], error) {
 		list, err := s.Jobs.List(ctx, c.ask)
 		if err != nil {

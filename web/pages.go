@@ -45,7 +45,7 @@ func document(version string) *huma.OpenAPI {
 				"session": {Type: "apiKey", In: "cookie", Name: SessionCookie, Description: "The session of a browser."},
 			},
 		},
-		Tags: []*huma.Tag{{Name: "intake"}, {Name: "findings"}, {Name: "values"}, {Name: "plans"}, {Name: "objects"}, {Name: "log"}, {Name: "jobs"}, {Name: "installation"}, {Name: "public"}},
+		Tags: []*huma.Tag{{Name: "intake"}, {Name: "findings"}, {Name: "values"}, {Name: "plans"}, {Name: "objects"}, {Name: "log"}, {Name: "access"}, {Name: "people"}, {Name: "jobs"}, {Name: "installation"}, {Name: "public"}},
 	}
 }
 

@@ -123,17 +123,21 @@ func (s *Server) planRoutes() {
 	})
 	handle(s, &route{
 		id: "apply-plan", method: http.MethodPost, path: "/v1/plans/{plan}/apply", tag: "plans", action: access.RemedyApply, on: plan,
-		summary: "Carry out a plan", also: []int{409, 412},
+		summary: "Carry out a plan", also: []int{202, 409, 412},
 		doc: "The status is conflict when the object is not the planned version any more, and refused when the new bytes did not pass the verification; then nothing was written.",
-	}, func(ctx context.Context, c *call, in *actsOnPlanWith[api.ApplyBody]) (*reply[api.Applied], error) {
+	}, func(ctx context.Context, c *call, in *laterOnPlanWith[api.ApplyBody]) (*later[api.Applied], error) {
 		if err := s.matchPlan(ctx, c, in.Plan, in.IfMatch); err != nil {
 			return nil, err
 		}
-		p, err := s.Remedy.Apply(ctx, c.ask, in.Plan, s.closingOf(in.Body))
+		closing := s.closingOf(in.Body)
+		if wantsJob(in.Prefer) {
+			return asJob[api.Applied](ctx, s, c, kindApply, in.Key, closingParams(closing), in.Plan)
+		}
+		p, err := s.Remedy.Apply(ctx, c.ask, in.Plan, closing)
 		if err != nil {
 			return nil, err
 		}
-		return &reply[api.Applied]{Status: http.StatusOK, Body: applied(p)}, nil
+		return done(applied(p)), nil
 	})
 	handle(s, &route{
 		id: "apply-plans", method: http.MethodPost, path: "/v1/plans/apply", tag: "plans", action: access.RemedyApply, on: object, status: http.StatusAccepted,
@@ -151,8 +155,7 @@ func (s *Server) planRoutes() {
 			}
 		}
 		closing := s.closingOf(in.Body.ApplyBody)
-		j, err := s.runner.start(ctx, c, kindApply, s.attemptID(c, in.Key),
-			map[string]string{"origin": closing.Origin, "correctiveAction": closing.CorrectiveAction}, ids)
+		j, err := s.runner.start(ctx, c, kindApply, s.attemptID(c, in.Key), closingParams(closing), ids)
 		if err != nil {
 			return nil, err
 		}
@@ -160,31 +163,37 @@ func (s *Server) planRoutes() {
 	})
 	handle(s, &route{
 		id: "undo-plan", method: http.MethodPost, path: "/v1/plans/{plan}/undo", tag: "plans", action: access.RemedyUndo, on: plan,
-		summary: "Put the original back", also: []int{409, 412},
-	}, func(ctx context.Context, c *call, in *actsOnPlan) (*reply[api.Undone], error) {
+		summary: "Put the original back", also: []int{202, 409, 412},
+	}, func(ctx context.Context, c *call, in *laterOnPlan) (*later[api.Undone], error) {
 		if err := s.matchPlan(ctx, c, in.Plan, in.IfMatch); err != nil {
 			return nil, err
+		}
+		if wantsJob(in.Prefer) {
+			return asJob[api.Undone](ctx, s, c, kindUndo, in.Key, nil, in.Plan)
 		}
 		p, err := s.Remedy.Undo(ctx, c.ask, in.Plan)
 		if err != nil {
 			return nil, err
 		}
-		return &reply[api.Undone]{Status: http.StatusOK, Body: api.Undone{
-			Plan: p.ID, Status: string(p.State), Object: coffer.Object{Bucket: p.Object.Bucket, Key: p.Object.Key}, Blanked: p.Authenticates}}, nil
+		return done(api.Undone{
+			Plan: p.ID, Status: string(p.State), Object: coffer.Object{Bucket: p.Object.Bucket, Key: p.Object.Key}, Blanked: p.Authenticates}), nil
 	})
 	handle(s, &route{
 		id: "purge-plan", method: http.MethodPost, path: "/v1/plans/{plan}/purge", tag: "plans", action: access.RemedyPurge, on: plan,
-		summary: "Destroy the kept original for good", also: []int{409, 412},
-	}, func(ctx context.Context, c *call, in *actsOnPlanWith[api.PurgeBody]) (*reply[api.Purged], error) {
+		summary: "Destroy the kept original for good", also: []int{202, 409, 412},
+	}, func(ctx context.Context, c *call, in *laterOnPlanWith[api.PurgeBody]) (*later[api.Purged], error) {
 		if err := s.matchPlan(ctx, c, in.Plan, in.IfMatch); err != nil {
 			return nil, err
+		}
+		if wantsJob(in.Prefer) {
+			return asJob[api.Purged](ctx, s, c, kindPurge, in.Key, map[string]string{"values": strconv.FormatBool(in.Body.Values)}, in.Plan)
 		}
 		p, err := s.Remedy.Purge(ctx, c.ask, in.Plan, remedy.PurgeOptions{Values: in.Body.Values})
 		if err != nil {
 			return nil, err
 		}
-		return &reply[api.Purged]{Status: http.StatusOK, Body: api.Purged{
-			Plan: p.ID, Status: string(p.State), Clean: p.Clean, Residual: orEmpty(p.Residual), Unopenable: p.KeyGone}}, nil
+		return done(api.Purged{
+			Plan: p.ID, Status: string(p.State), Clean: p.Clean, Residual: orEmpty(p.Residual), Unopenable: p.KeyGone}), nil
 	})
 	handle(s, &route{
 		id: "purge-expired", method: http.MethodPost, path: "/v1/plans/purge-expired", tag: "plans", action: access.RemedyPurge, on: object,
@@ -210,6 +219,11 @@ func (s *Server) planRoutes() {
 
 func (s *Server) closingOf(b api.ApplyBody) remedy.Closing {
 	return remedy.Closing{Origin: s.Home.Scrub(b.Origin), CorrectiveAction: s.Home.Scrub(b.CorrectiveAction)}
+}
+
+// closingParams are the parameters of a job that applies plans.
+func closingParams(c remedy.Closing) map[string]string {
+	return map[string]string{"origin": c.Origin, "correctiveAction": c.CorrectiveAction}
 }
 
 func (s *Server) makePlans(ctx context.Context, c *call, in *actsWith[api.PlanBody]) (*reply[api.Planned], error) {

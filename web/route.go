@@ -9,6 +9,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,6 +33,7 @@ const (
 	plan              // the plan of the path
 	object            // what the body names: the domain package asks about it, the gate about something of which nothing is known
 	work              // the job of the path; policies are asked about the installation, and told who started it
+	request           // the request for access of the path, or the broken glass
 )
 
 // route is what is said of an operation besides the types of its input and output.
@@ -44,9 +46,13 @@ type route struct {
 	// direct says that nothing but the id in the path is to be validated, so that the domain package's own question to the policy
 	// comes first anyway and the gate need not ask it twice.
 	direct bool
+	// said says that the body of a route about the installation states circumstances that policies may ask about.
+	said bool
+	// own says that the route shows what is the caller's own to who may not see all.
+	own bool
 	// params are query parameters that the handler reads by itself, and refuses if it does not know them.
 	params []*huma.Param
-	// stream is the media type of a body in the answer that is not JSON.
+	// stream is the media types, between spaces, of a body in the answer that is not JSON.
 	stream string
 	// lines is the media types of a request body that the handler reads by itself.
 	lines  []string
@@ -69,7 +75,7 @@ func (s *Server) claim(rt *route, open []string) {
 	for _, is := range []struct {
 		on    on
 		param string
-	}{{finding, "{finding}"}, {plan, "{plan}"}, {work, "{job}"}} {
+	}{{finding, "{finding}"}, {plan, "{plan}"}, {work, "{job}"}, {request, "{request}"}} {
 		if (rt.on == is.on) != strings.Contains(rt.path, is.param) {
 			panic(fmt.Sprintf("route %s is about something else than its path", rt.id))
 		}
@@ -87,13 +93,18 @@ func handle[I, O any](s *Server, rt *route, h func(context.Context, *call, *I) (
 	op := huma.Operation{
 		OperationID: rt.id, Method: rt.method, Path: rt.path, Summary: rt.summary, Description: rt.doc, Tags: []string{rt.tag},
 		DefaultStatus: max(rt.status, 200), MaxBodyBytes: maxBody, BodyReadTimeout: 10 * time.Second,
-		Errors: append([]int{400, 403, 413, 421, 500}, rt.also...), Metadata: map[string]any{"action": string(rt.action)},
+		Errors: []int{400, 403, 413, 421, 500}, Metadata: map[string]any{"action": string(rt.action)},
 		Responses: map[string]*huma.Response{}, Parameters: rt.params, RejectUnknownQueryParameters: rt.params == nil,
 	}
 	if !open {
 		op.Security = []map[string][]string{{"token": {}}, {"session": {}}}
 		op.Errors = append(op.Errors, 401, 403, 404, 422, 429, 503)
 		op.Extensions = map[string]any{"x-coffer-action": string(rt.action)}
+	}
+	for _, status := range rt.also {
+		if status >= 400 {
+			op.Errors = append(op.Errors, status)
+		}
 	}
 	if keyed {
 		op.Errors = append(op.Errors, 409)
@@ -108,9 +119,11 @@ func handle[I, O any](s *Server, rt *route, h func(context.Context, *call, *I) (
 		}
 	}
 	if rt.stream != "" {
-		op.Responses[fmt.Sprint(op.DefaultStatus)] = &huma.Response{
-			Description: http.StatusText(op.DefaultStatus), Content: map[string]*huma.MediaType{rt.stream: {Schema: &huma.Schema{Type: "string"}}},
+		content := map[string]*huma.MediaType{}
+		for _, m := range strings.Fields(rt.stream) {
+			content[m] = &huma.MediaType{Schema: &huma.Schema{Type: "string"}}
 		}
+		op.Responses[strconv.Itoa(op.DefaultStatus)] = &huma.Response{Description: http.StatusText(op.DefaultStatus), Content: content}
 	}
 	// The server itself answers so, before any handler and without a problem.
 	op.Responses["431"] = &huma.Response{Description: http.StatusText(http.StatusRequestHeaderFieldsTooLarge)}
@@ -140,6 +153,34 @@ func handle[I, O any](s *Server, rt *route, h func(context.Context, *call, *I) (
 		}
 		return out.(*O), nil
 	})
+	s.describe(&op, rt, any(new(O)))
+}
+
+// describe completes the answers of success in the document: those that have another status than most, and those with two kinds of body.
+func (s *Server) describe(op *huma.Operation, rt *route, out any) {
+	first := op.Responses[strconv.Itoa(op.DefaultStatus)]
+	two, ok := out.(interface {
+		bodies() (now, later reflect.Type)
+	})
+	schema := func(t reflect.Type) map[string]*huma.MediaType {
+		return map[string]*huma.MediaType{"application/json": {Schema: s.api.OpenAPI().Components.Schemas.Schema(t, true, "")}}
+	}
+	var later reflect.Type
+	if ok {
+		var now reflect.Type
+		now, later = two.bodies()
+		first.Content = schema(now)
+	}
+	for _, status := range rt.also {
+		if status >= 300 {
+			continue
+		}
+		r := &huma.Response{Description: http.StatusText(status), Content: first.Content, Headers: first.Headers}
+		if later != nil {
+			r.Content = schema(later)
+		}
+		op.Responses[strconv.Itoa(status)] = r
+	}
 }
 
 // admit asks for everything that comes before a look at the request itself.
@@ -252,7 +293,7 @@ func (s *Server) gate(ctx context.Context, c *call, rt *route) *problem {
 		asked.Requester, asked.Approvers, asked.ApprovedUntil = "somebody-else", []string{"somebody-else"}, asked.Now.Add(time.Hour)
 	}
 	var said circumstances
-	if rt.method == http.MethodPost && rt.on != system && rt.lines == nil {
+	if rt.method == http.MethodPost && (rt.on != system || rt.said) && rt.lines == nil {
 		var err error
 		if said, err = peek(c); err != nil {
 			return newProblem(c, "malformed", details["malformed"])
@@ -265,8 +306,9 @@ func (s *Server) gate(ctx context.Context, c *call, rt *route) *problem {
 		return fail(err)
 	}
 	best := asked
-	if best.Reason == "" {
-		best.Reason = s.reasons()[0]
+	reasons := []string{asked.Reason}
+	if asked.Reason == "" {
+		reasons = s.reasons()
 	}
 	if best.Note == "" {
 		best.Note = strings.Repeat("-", 2000)
@@ -279,7 +321,10 @@ func (s *Server) gate(ctx context.Context, c *call, rt *route) *problem {
 		return fail(err)
 	}
 	allowed := func(how access.Context) bool {
-		return policy.Decide(access.Request{Caller: c.ask.Caller, Action: rt.action, Resource: what, Context: how}).Allow
+		return slices.ContainsFunc(reasons, func(reason string) bool {
+			how.Reason = reason
+			return policy.Decide(access.Request{Caller: c.ask.Caller, Action: rt.action, Resource: what, Context: how}).Allow
+		})
 	}
 	granted := best
 	if said.Grant != "" {
@@ -317,6 +362,9 @@ func (s *Server) reasons() []string {
 
 // unknown is something of which nothing is known: what a policy is asked about in place of what does not exist.
 func unknown(k access.Kind) access.Resource {
+	if k == access.System {
+		return access.Resource{Kind: access.System}
+	}
 	return access.Resource{Kind: k, ID: "unknown", Origins: []coffer.Origin{coffer.OriginOperator}}
 }
 
@@ -326,11 +374,26 @@ func (s *Server) about(ctx context.Context, c *call, rt *route, asked *access.Co
 	switch rt.on {
 	case finding:
 		rec, err := s.Desk.Records.Get(ctx, c.r.PathValue("finding"))
+		kind := s.kind(rt)
 		if err != nil {
-			return unknown(access.Finding), err
+			return unknown(kind), err
 		}
 		c.finding = rec.Finding.ID
+		if kind == access.System {
+			return unknown(kind), nil
+		}
 		return rec.Resource(), nil
+	case request:
+		r, res, err := s.Grants.Look(ctx, c.r.PathValue("request"))
+		if err != nil {
+			asked.Requester = "somebody-else"
+			return unknown(s.kind(rt)), err
+		}
+		asked.Requester = r.By
+		if !slices.Contains(s.kinds(rt.action), res.Kind) {
+			res = unknown(s.kind(rt))
+		}
+		return res, nil
 	case plan:
 		kind := access.Plan
 		if rt.action == access.ObjectRead {
@@ -358,8 +421,20 @@ func (s *Server) about(ctx context.Context, c *call, rt *route, asked *access.Co
 		}
 		return access.Resource{Kind: access.System}, err
 	case system:
+		if rt.own {
+			asked.Requester = c.ask.Caller.ID
+		}
 	}
 	return access.Resource{Kind: access.System}, nil
+}
+
+// kind is that of the resource of which a route's action is asked when nothing is known of it.
+func (s *Server) kind(rt *route) access.Kind {
+	kinds := s.kinds(rt.action)
+	if rt.on == finding && slices.Contains(kinds, access.Finding) {
+		return access.Finding
+	}
+	return kinds[0]
 }
 
 // kinds are those of the resources that an action is for.
@@ -379,15 +454,7 @@ func (s *Server) hide(ctx context.Context, c *call, rt *route, err error) error 
 		return s.fail(ctx, err)
 	}
 	p := newProblem(c, "not-found", details["not-found"])
-	what := unknown(s.kinds(rt.action)[0])
-	switch rt.on {
-	case finding:
-		what.Kind = access.Finding
-	case work:
-		what = access.Resource{Kind: access.System}
-	case system, plan, object:
-	}
-	r := access.Request{Caller: c.ask.Caller, Action: rt.action, Resource: what, Context: c.ask.Context}
+	r := access.Request{Caller: c.ask.Caller, Action: rt.action, Resource: unknown(s.kind(rt)), Context: c.ask.Context}
 	policy, perr := s.Guard.Current(ctx)
 	if perr != nil {
 		return s.fail(ctx, perr)
@@ -407,6 +474,13 @@ func (s *Server) mayKnow(ctx context.Context, c *call, rt *route) bool {
 		look.action = access.ObjectRead
 	case object, work:
 		return false
+	case request:
+		// Who asked for it, and who may read the log, see it; others see what they may decide on.
+		r, _, err := s.Grants.Look(ctx, c.r.PathValue("request"))
+		if err == nil && r.By == c.ask.Caller.ID {
+			return true
+		}
+		look = &route{on: system, action: access.AuditRead}
 	case finding, system:
 	}
 	what, err := s.about(ctx, c, look, &asked)
@@ -475,11 +549,6 @@ type (
 		RawBody []byte
 		Body    T
 	}
-	actsOnFinding struct {
-		Finding string `path:"finding" maxLength:"256"`
-		Key     string `header:"Idempotency-Key" required:"true" minLength:"8" maxLength:"128" pattern:"^[!-~]+$" doc:"Names this attempt."`
-		IfMatch string `header:"If-Match" maxLength:"256" doc:"Act only if the record is as it was when it had this ETag."`
-	}
 	actsOnFindingWith[T any] struct {
 		Finding string `path:"finding" maxLength:"256"`
 		Key     string `header:"Idempotency-Key" required:"true" minLength:"8" maxLength:"128" pattern:"^[!-~]+$" doc:"Names this attempt."`
@@ -492,10 +561,15 @@ type (
 		Key     string `header:"Idempotency-Key" required:"true" minLength:"8" maxLength:"128" pattern:"^[!-~]+$" doc:"Names this attempt."`
 		IfMatch string `header:"If-Match" maxLength:"256" doc:"Act only if the plan is as it was when it had this ETag."`
 	}
-	actsOnPlanWith[T any] struct {
-		Plan    string `path:"plan" maxLength:"64"`
+	actsOnRequest struct {
+		Request string `path:"request" maxLength:"64"`
 		Key     string `header:"Idempotency-Key" required:"true" minLength:"8" maxLength:"128" pattern:"^[!-~]+$" doc:"Names this attempt."`
-		IfMatch string `header:"If-Match" maxLength:"256" doc:"Act only if the plan is as it was when it had this ETag."`
+		IfMatch string `header:"If-Match" maxLength:"256" doc:"Act only if the request is as it was when it had this ETag."`
+	}
+	actsOnRequestWith[T any] struct {
+		Request string `path:"request" maxLength:"64"`
+		Key     string `header:"Idempotency-Key" required:"true" minLength:"8" maxLength:"128" pattern:"^[!-~]+$" doc:"Names this attempt."`
+		IfMatch string `header:"If-Match" maxLength:"256" doc:"Act only if the request is as it was when it had this ETag."`
 		RawBody []byte
 		Body    T
 	}
@@ -507,16 +581,16 @@ type (
 
 func (i *acts) attempt() (string, []byte)                 { return i.Key, nil }
 func (i *actsWith[T]) attempt() (string, []byte)          { return i.Key, i.RawBody }
-func (i *actsOnFinding) attempt() (string, []byte)        { return i.Key, nil }
 func (i *actsOnFindingWith[T]) attempt() (string, []byte) { return i.Key, i.RawBody }
 func (i *actsOnPlan) attempt() (string, []byte)           { return i.Key, nil }
-func (i *actsOnPlanWith[T]) attempt() (string, []byte)    { return i.Key, i.RawBody }
+func (i *actsOnRequest) attempt() (string, []byte)        { return i.Key, nil }
+func (i *actsOnRequestWith[T]) attempt() (string, []byte) { return i.Key, i.RawBody }
 func (i *actsOnJob) attempt() (string, []byte)            { return i.Key, nil }
 
 func (*body[T]) hasBody()              {}
 func (*actsWith[T]) hasBody()          {}
 func (*actsOnFindingWith[T]) hasBody() {}
-func (*actsOnPlanWith[T]) hasBody()    {}
+func (*actsOnRequestWith[T]) hasBody() {}
 
 type bodied interface{ hasBody() }
 
@@ -549,6 +623,15 @@ func (r *reply[T]) load(a job.Answer) error {
 	}
 	return nil
 }
+
+// empty is an answer that says no more than its status.
+type empty struct{}
+
+func (*empty) save() (job.Answer, error) {
+	return job.Answer{Status: http.StatusNoContent, Body: json.RawMessage("null")}, nil
+}
+
+func (*empty) load(job.Answer) error { return nil }
 
 // once carries out act once for the key of an input that has one.
 func (s *Server) once(ctx context.Context, c *call, in any, act func(context.Context) (any, error), empty func() any) (any, error) {

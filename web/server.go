@@ -32,6 +32,7 @@ import (
 	"coffer/api"
 	"coffer/audit"
 	"coffer/check"
+	"coffer/grant"
 	"coffer/identity"
 	"coffer/job"
 	"coffer/pipeline"
@@ -81,6 +82,7 @@ type Config struct {
 	Vault    *vault.Vault
 	Pipeline *pipeline.Pipeline
 	Remedy   *remedy.Remedy
+	Grants   *grant.Grants
 	Jobs     *job.Jobs
 	Once     *job.Once
 	Guard    *audit.Guard
@@ -132,7 +134,7 @@ type Server struct {
 
 // New builds the server. It fails if a route has no action and is not one of the public ones.
 func New(c Config) (*Server, error) {
-	if c.Desk == nil || c.Vault == nil || c.Pipeline == nil || c.Remedy == nil || c.Jobs == nil || c.Once == nil || c.Guard == nil || c.Home == nil ||
+	if c.Desk == nil || c.Vault == nil || c.Pipeline == nil || c.Remedy == nil || c.Grants == nil || c.Jobs == nil || c.Once == nil || c.Guard == nil || c.Home == nil ||
 		c.MAC == nil || c.Now == nil {
 		return nil, fmt.Errorf("building the API: incomplete configuration: %w", coffer.ErrInvalid)
 	}
@@ -175,12 +177,16 @@ func (s *Server) register() (err error) {
 	}()
 	s.eventRoutes()
 	s.findingRoutes()
+	s.workRoutes()
 	s.valueRoutes()
 	s.planRoutes()
 	s.objectRoutes()
 	s.logRoutes()
+	s.accessRoutes()
+	s.peopleRoutes()
 	s.jobRoutes()
 	s.adminRoutes()
+	s.policyRoutes()
 	s.pageRoutes()
 	s.portalRoutes()
 	s.mux.HandleFunc("/", s.nowhere)

@@ -65,14 +65,18 @@ func (s *Server) valueRoutes() {
 		return s.reveal([]vault.Revealed{one}), nil
 	})
 	handle(s, &route{
-		id: "search-values", method: http.MethodPost, path: "/v1/values/search", tag: "values", action: access.ValueSearch,
+		id: "search-values", method: http.MethodPost, path: "/v1/values/search", tag: "values", action: access.ValueSearch, said: true,
 		summary: "In which objects does a value stand?",
 		doc:     "Answers with places and masked forms alone. Only types that are indexed can be searched.",
 	}, func(ctx context.Context, c *call, in *body[api.SearchBody]) (*reply[api.Hits], error) {
 		value := coffer.NewPlaintext([]byte(in.Body.Value))
 		in.Body.Value = ""
 		defer value.Wipe()
-		hits, err := s.Vault.Search(ctx, c.ask, coffer.DataType(in.Body.Type), value)
+		ask := c.ask
+		b := &in.Body
+		ask.Context.Reason, ask.Context.Note, ask.Context.Ticket, ask.Context.Purpose = b.Reason, b.Note, b.Ticket, b.Purpose
+		ask.Context.Grant = b.Grant
+		hits, err := s.Vault.Search(ctx, ask, coffer.DataType(in.Body.Type), value)
 		if err != nil {
 			return nil, err
 		}
