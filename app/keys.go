@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"coffer"
@@ -63,7 +62,7 @@ func (a *App) WrappingKeys(ctx context.Context, ask access.Ask) ([]WrappingKey, 
 func (a *App) RotateKeys(ctx context.Context, ask access.Ask) (ids []string, err error) {
 	err = a.keyAct(ctx, ask, "rotate", func(r envelope.Keyring) (string, error) {
 		ids, err = r.Rotate(ctx)
-		return strings.Join(ids, " "), err
+		return audit.List(ids), err
 	})
 	return ids, err
 }

@@ -547,6 +547,10 @@ func List(items []string) string {
 	return b.String()
 }
 
+// Scrub returns a text that somebody wrote with everything that the detectors find in it replaced. Whatever is kept of such texts, in
+// entries or in records, goes through it.
+func (l *Log) Scrub(text string) string { return string(l.scrub([]byte(text))) }
+
 // cleanNote makes a note that was scrubbed fit for one line of the log.
 func cleanNote(b []byte) string {
 	s := strings.ToValidUTF8(string(b), "\uFFFD")

@@ -131,7 +131,7 @@ func (id *Identity) CreateToken(ctx context.Context, ask access.Ask, owner strin
 	text := newToken()
 	hash := id.hash("token", text)
 	t := Token{
-		ID: newID("t-"), Owner: owner, Label: strings.TrimSpace(spec.Label), Scopes: slices.Compact(slices.Sorted(slices.Values(spec.Scopes))),
+		ID: newID("t-"), Owner: owner, Label: id.Guard.Log.Scrub(strings.TrimSpace(spec.Label)), Scopes: slices.Compact(slices.Sorted(slices.Values(spec.Scopes))),
 		Networks: spec.Networks, Created: now, Expires: now.Add(life),
 	}
 	e := about(p, owner, "create-token", "token", t.ID, "expires", t.Expires.Format(time.RFC3339), "scopes", joinActions(t.Scopes))
@@ -149,7 +149,7 @@ func joinActions(actions []access.Action) string {
 	for _, a := range actions {
 		s = append(s, string(a))
 	}
-	return strings.Join(s, ",")
+	return audit.List(s)
 }
 
 func (s TokenSpec) check() error {

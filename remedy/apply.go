@@ -127,6 +127,7 @@ func (m *Remedy) locked(ctx context.Context, p *Plan, act func(ctx context.Conte
 // When the object is not the planned version any more the plan ends as conflict, and when the new bytes do not pass the
 // verification as refused; then nothing was written, the plan's Reason says what was wrong, and the error is nil.
 func (m *Remedy) Apply(ctx context.Context, ask access.Ask, id string, closing Closing) (*Plan, error) {
+	closing.Origin, closing.CorrectiveAction = m.Guard.Log.Scrub(closing.Origin), m.Guard.Log.Scrub(closing.CorrectiveAction)
 	p, permit, err := m.begin(ctx, ask, access.RemedyApply, id)
 	if err != nil {
 		return nil, err

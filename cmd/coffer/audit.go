@@ -189,7 +189,7 @@ func (c *auditExportCmd) Run(e *env) error {
 }
 
 type auditReviewCmd struct {
-	From    string `help:"First day or instant: 2026-07-01, 2026-07-01T08:00:00Z or -90d." required:"" placeholder:"TIME"`
+	From    string `help:"First day or instant: 2026-07-01, 2026-07-01T08:00:00Z, or before now as --from=-90d." required:"" placeholder:"TIME"`
 	To      string `help:"Last day or instant, included; now when left out." placeholder:"TIME"`
 	Person  string `help:"Pseudonymous id of one person." placeholder:"ID"`
 	Finding string `help:"One finding." placeholder:"ID"`
@@ -261,7 +261,7 @@ func (c *auditReviewCmd) Run(e *env) error {
 }
 
 type auditSeenCmd struct {
-	Since string `help:"Look from this time on: 2026-07-15 or 2026-07-15T03:21:07Z or -90d." placeholder:"TIME"`
+	Since string `help:"Look from this time on: 2026-07-15 or 2026-07-15T03:21:07Z, or before now as --since=-90d." placeholder:"TIME"`
 }
 
 // Help is the long help of the command.
