@@ -27,7 +27,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"regexp"
 	"slices"
 	"strconv"
@@ -115,15 +114,46 @@ type Grants struct {
 	// durable and before the act. It must return soon; what it cannot deliver at once it keeps.
 	Alert func(ctx context.Context, r Request)
 
-	locks [64]sync.Mutex // by caller: their acts take turns in a process, instead of losing to each other in the store
+	mu    sync.Mutex // guards turns
+	turns map[string]*turn
 }
 
 func (g *Grants) rules() Rules { return g.Rules.Defaults() }
 
-func (g *Grants) lock(who access.Caller) *sync.Mutex {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(who.ID)) // never fails
-	return &g.locks[h.Sum32()%uint32(len(g.locks))]
+// turn is one caller's: their acts take turns in a process, instead of losing to each other in the store. It is held while an entry
+// becomes durable, so nobody else's act may wait for it.
+type turn struct {
+	mu    sync.Mutex
+	users int // who hold it or wait for it
+}
+
+// turn waits for the caller's turn and returns the function that ends it. An act that uses up neither a grant nor a budget does not
+// wait.
+func (g *Grants) turn(ask access.Ask, a Act) (end func()) {
+	if _, _, n := g.budget(ask, a); n == 0 && ask.Context.Grant == "" {
+		return func() {}
+	}
+	id := ask.Caller.ID
+	g.mu.Lock()
+	t := g.turns[id]
+	if t == nil {
+		t = new(turn)
+		if g.turns == nil {
+			g.turns = make(map[string]*turn)
+		}
+		g.turns[id] = t
+	}
+	t.users++
+	g.mu.Unlock()
+	t.mu.Lock()
+	return func() {
+		t.mu.Unlock()
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if t.users--; t.users == 0 {
+			delete(g.turns, id)
+		}
+	}
 }
 
 var ticketForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9#/._-]{0,63}$`)

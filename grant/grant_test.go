@@ -1,8 +1,10 @@
 package grant_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -326,6 +328,41 @@ func TestBudgetIsOneForAll(t *testing.T) {
 			t.Errorf("operator: %v", err)
 		}
 	}
+}
+
+// An act does not wait for another caller's, nor for the caller's own where nothing is used up: each would wait for the sync of the
+// other's entry.
+func TestAtOnce(t *testing.T) {
+	w := newWorld(t)
+	operator := access.Ask{Caller: access.Caller{ID: "op", Kind: access.OperatorCaller, Roles: []string{access.RoleOperator}}, Context: access.Context{Local: true, Reason: "audit", Note: "quarterly check"}}
+	asks := []access.Ask{operator, operator}
+	for i := range 100 {
+		asks = append(asks, w.as(fmt.Sprintf("p-%d", i), access.RoleEngineer))
+	}
+	soon, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	var all, calls sync.WaitGroup
+	all.Add(len(asks))
+	together := make(chan struct{})
+	go func() { all.Wait(); close(together) }()
+	for _, ask := range asks {
+		calls.Go(func() {
+			_, _, err := w.Intend(ctx, ask, reveal("f-1", "g-1", 1), func(e *audit.Entry) error {
+				e.Occurrences = []int{1}
+				all.Done()
+				select {
+				case <-together:
+					return nil
+				case <-soon.Done():
+					return soon.Err()
+				}
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	calls.Wait()
 }
 
 func TestBrokenGlass(t *testing.T) {

@@ -35,9 +35,7 @@ const maxTries = 32
 func (g *Grants) Intend(ctx context.Context, ask access.Ask, a Act, prepare func(*audit.Entry) error) (*audit.Permit, audit.Ref, error) {
 	ask.Context = ask.Context.Claimed()
 	ask.Context.Values = a.Values
-	mu := g.lock(ask.Caller)
-	mu.Lock()
-	defer mu.Unlock()
+	defer g.turn(ask, a)()
 	for range maxTries {
 		permit, ref, err := g.intend(ctx, ask, a, prepare)
 		if !errors.Is(err, coffer.ErrConflict) {
@@ -120,9 +118,7 @@ func (g *Grants) charged(ctx context.Context, ask access.Ask, a Act) ([]store.Op
 func (g *Grants) Charge(ctx context.Context, ask access.Ask, a Act, apply func(...store.Op) error) error {
 	ask.Context = ask.Context.Claimed()
 	ask.Context.Grant = ""
-	mu := g.lock(ask.Caller)
-	mu.Lock()
-	defer mu.Unlock()
+	defer g.turn(ask, a)()
 	for range maxTries {
 		ops, err := g.charged(ctx, ask, a)
 		if err == nil {
