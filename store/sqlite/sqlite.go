@@ -420,8 +420,7 @@ func page(most int, one func(*sql.Rows) (store.Item, error), stmt *sql.Stmt, arg
 	defer rows.Close()
 	for size := 0; len(items) < most && size < pageBytes; {
 		if !rows.Next() {
-			// What ended may have been the statement's own LIMIT.
-			return items, len(items) == pageRows, classify(rows.Err())
+			return items, false, classify(rows.Err()) // most is within the statement's LIMIT
 		}
 		it, err := one(rows)
 		if err != nil {
