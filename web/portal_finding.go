@@ -35,7 +35,8 @@ type findingPage struct {
 	Late         string
 	Part         string // values, object, notes, raw
 	Parts        []tab
-	List         string // where the reader came from
+	List         string // the list that the reader came from
+	Back         string
 	Match        string // the state that was read
 	Groups       []valueGroup
 	Only         string // the kind that the page shows alone
@@ -225,6 +226,9 @@ func (s *Server) findingPage(ctx context.Context, v *visit, id, part string, sho
 	p := &findingPage{
 		ID: f.ID, Short: shortID(f.ID), Severity: markOf(f.Severity), Sign: standing(&sum), Values: rec.Sealed, OwnerName: s.personName(ctx, v, rec.Owner),
 		List: v.r.FormValue("list"), Match: rec.Tag(), Only: v.r.FormValue("type"), Note: rec.Note, Tickets: rec.Tickets, Open: shown, Fix: rec.Plan, Status: string(rec.Status),
+	}
+	if p.Back = "/findings"; p.List != "" {
+		p.Back += "?" + p.List
 	}
 	if !slices.Contains([]string{"object", "notes", "raw"}, part) {
 		part = "values"

@@ -412,6 +412,8 @@ func (p *findingsPage) chips(f triage.Filter, q url.Values) {
 			c.Value = strings.Join(names, " or ")
 		case "owner":
 			c.Value = strings.ReplaceAll(value, p.Owner, "you")
+		case "status", "verdict":
+			c.Value = strings.ReplaceAll(strings.ReplaceAll(value, ",", " or "), "-", " ")
 		default:
 			c.Value = strings.ReplaceAll(value, ",", " or ")
 		}

@@ -30,16 +30,18 @@ type overviewPage struct {
 	PastBy  []linked
 	Clean   linked
 	Failed  linked
-	Intake  []intakeRow
-	Heads   []string
-	Heat    []heatRow
-	Muted   linked
-	Days    days
-	Kinds   []barRow
-	AllKind int
-	Buckets []bucketRow
-	AllBkts int
-	Needs   []need
+	// Unjudged are those of severity High.
+	Unjudged linked
+	Intake   []intakeRow
+	Heads    []string
+	Heat     []heatRow
+	Muted    linked
+	Days     days
+	Kinds    []barRow
+	AllKind  int
+	Buckets  []bucketRow
+	AllBkts  int
+	Needs    []need
 }
 
 // need is something that only a person can move.
@@ -160,6 +162,7 @@ func (s *Server) overview(ctx context.Context, v *visit) (*screen, error) {
 	c.add(set(&p.PastBy[0], "High"), open, "severity=high", "created.lte=-7d")
 	c.add(set(&p.PastBy[1], "Medium"), open, "severity=medium", "created.lte=-30d")
 	c.add(set(&p.Clean, ""), "status=fixed")
+	c.add(set(&p.Unjudged, ""), open, "verdict=", "severity=high")
 	c.add(set(&p.Failed, ""), "state=failed,parked")
 	// Intake.
 	for _, in := range []struct{ name, why, state string }{
@@ -253,7 +256,7 @@ func (s *Server) overview(ctx context.Context, v *visit) (*screen, error) {
 		b.HX, b.MX, b.LX = width(b.High.N), width(b.Mid.N), width(b.Low.N)
 		b.MStart, b.LFrom = b.HX, b.HX+b.MX
 	}
-	p.Days.draw(v)
+	p.Days.draw()
 	p.needs()
 	return &screen{page: "overview", title: "Overview", nav: "/overview", data: p}, nil
 }
@@ -263,10 +266,8 @@ func (p *overviewPage) needs() {
 	if n := p.PastBy[0]; n.N > 0 {
 		p.Needs = append(p.Needs, need{"clock", counted(n.N, "High finding") + " past the 7 day limit", "Judge, plan a fix, or say why they stay", n.To, "Open"})
 	}
-	unjudged, f, err := link(open, "verdict=", "severity=high")
-	if err == nil && p.Heat[0].All.N > 0 {
-		_ = f
-		p.Needs = append(p.Needs, need{"ring-dashed", counted(p.Heat[0].All.N, "High finding") + " open", "Those that nobody has judged come first", unjudged, "Judge"})
+	if n := p.Unjudged; n.N > 0 {
+		p.Needs = append(p.Needs, need{"ring-dashed", counted(n.N, "High finding") + " without a verdict", "True, false positive, or intended and protected", n.To, "Judge"})
 	}
 	if n := p.Intake[1].Count; n.N > 0 {
 		p.Needs = append(p.Needs, need{"triangle", counted(n.N, "finding") + " with values that could not be located", "Re-locate, or ask Macie to scan again", n.To, "Open"})

@@ -25,6 +25,7 @@ type days struct {
 	Zero   int
 	Height int
 	Few    bool // under five days with anything: the table alone
+	None   bool // nothing on any day
 }
 
 // dayMark is one day: two bars and the two lists behind them.
@@ -51,7 +52,7 @@ const (
 )
 
 // draw places the marks.
-func (d *days) draw(*visit) {
+func (d *days) draw() {
 	most, up, down, some := 1, 0, 0, 0
 	for _, one := range d.day {
 		up, down = max(up, one.opened), max(down, one.closed)
@@ -59,7 +60,7 @@ func (d *days) draw(*visit) {
 			some++
 		}
 	}
-	d.Few = some < 5
+	d.Few, d.None = some < 5, some == 0
 	most = scale(max(up, down))
 	upper := max(16, plotUp*up/most)
 	d.Zero = 12 + upper
@@ -81,7 +82,7 @@ func (d *days) draw(*visit) {
 			d.Labels = append(d.Labels, plotLabel{i * step, one.at.Format("2 Jan")})
 		}
 	}
-	d.Lines = append(d.Lines, gridLine{d.Zero - plotUp*most/most, grouped(most)})
+	d.Lines = append(d.Lines, gridLine{d.Zero - plotUp, grouped(most)})
 	if up < most/2 {
 		d.Lines = d.Lines[:0]
 	}

@@ -216,7 +216,7 @@ func signedOut(to string) *screen {
 }
 
 func (s *Server) signInData(p signInPage) signInPage {
-	if s.People == nil {
+	if s.People == nil || s.Auth == nil {
 		p.Closed = true
 		return p
 	}

@@ -145,7 +145,7 @@ var kinds = map[coffer.DataType]string{
 	coffer.CardNumber: "Card number", coffer.CardNumberNoKeyword: "Card number, no keyword", coffer.CardExpiration: "Card expiry date",
 	coffer.CardSecurityCode: "Card verification code", coffer.CardMagneticStripe: "Card track data", coffer.PersonName: "Name",
 	"AWS_CREDENTIALS": "AWS secret key", "OPENSSH_PRIVATE_KEY": "OpenSSH private key", "PGP_PRIVATE_KEY": "PGP private key", "EMAIL_ADDRESS": "E-mail address",
-	"IP_ADDRESS": "IP address", "URL": "URL", "HTTP_COOKIE": "HTTP cookie", "HTTP_BASIC_AUTH_HEADER": "HTTP basic authorisation", "DATE_OF_BIRTH": "Date of birth",
+	"IP_ADDRESS": "IP address", "URL": "URL", "PKCS": "PKCS private key", "HTTP_COOKIE": "HTTP cookie", "HTTP_BASIC_AUTH_HEADER": "HTTP basic authorisation", "DATE_OF_BIRTH": "Date of birth",
 }
 
 // capitals are words of identifiers that are written so.

@@ -11,6 +11,7 @@ import (
 	"unicode"
 
 	"coffer"
+	"coffer/access"
 	"coffer/app"
 	"coffer/demo"
 	"coffer/macie"
@@ -19,8 +20,12 @@ import (
 )
 
 type demoCmd struct {
-	Once bool `help:"Stop after the summary."`
+	Once bool   `help:"Stop after the summary."`
+	Addr string `help:"Where the portal listens; a loopback address." default:"127.0.0.1:8484" placeholder:"HOST:PORT"`
 }
+
+// demoPerson is somebody of the demo, with the code for the first sign-in.
+type demoPerson struct{ role, code string }
 
 // Help is the long help of the command.
 func (demoCmd) Help() string {
@@ -107,7 +112,35 @@ func (c *demoCmd) Run(e *env) error {
 		e.out.say("%s", w)
 	}
 	e.next(home, results)
-	return nil
+	if c.Once {
+		return nil
+	}
+	people, err := demoPeople(e)
+	if err != nil {
+		return err
+	}
+	e.out.say("")
+	return (&serveCmd{Addr: c.Addr, people: people}).Run(e)
+}
+
+// demoPeople adds one person of each role that the scenario needs, or renews the code of who is there already.
+func demoPeople(e *env) ([]demoPerson, error) {
+	var out []demoPerson
+	for _, role := range []string{access.RoleEngineer, access.RoleApprover, access.RoleAuditor, access.RolePrivacyOfficer} {
+		_, code, err := e.app.Identity.AddUser(e.ctx, e.ask(), role, []string{role}, nil)
+		if errors.Is(err, coffer.ErrConflict) {
+			id, ferr := e.app.Identity.Find(e.ctx, e.ask(), role)
+			if ferr != nil {
+				return nil, ferr
+			}
+			code, err = e.app.Identity.NewCode(e.ctx, e.ask(), id)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("the people of the demo: %w", err)
+		}
+		out = append(out, demoPerson{role, code})
+	}
+	return out, nil
 }
 
 // demoHome chooses the home: the given one if it holds no findings, else a new folder. The default home stays as it is: the

@@ -26,6 +26,8 @@ type serveCmd struct {
 	Addr    string `help:"Where to listen. Other addresses than loopback need tls in config.yaml." default:"127.0.0.1:8484" placeholder:"HOST:PORT"`
 	Metrics string `help:"Where metrics are, in OpenMetrics; a loopback address. Empty: nowhere." default:"127.0.0.1:8485" placeholder:"HOST:PORT"`
 	Verbose bool   `help:"Write a line to the log for every request: route, status and time, never a path."`
+
+	people []demoPerson // who was added for a demo, to be told how to sign in
 }
 
 // Help is the long help of the command.
@@ -60,6 +62,9 @@ func (c *serveCmd) Run(e *env) error {
 	hosts, err := c.hosts(a, ln, secure)
 	if err != nil {
 		return err
+	}
+	if a.Identity.Config.Origin == "" && onLoopback(ln.Addr()) && !secure {
+		a.Identity.Config.Origin = portalOrigin(ln) // passkeys belong to a name, not to an address
 	}
 	api, err := a.API(web.Config{Auth: a.Identity, Hosts: hosts, TLS: secure, Logger: logger})
 	if err != nil {
@@ -180,7 +185,27 @@ func (c *serveCmd) greet(e *env, ln net.Listener, secure bool) {
 	}
 	e.out.say("Coffer listens on %s", at)
 	e.out.say("Programs: coffer token create, then Authorization: Bearer TOKEN. The API is described at %s/docs", at)
-	e.out.say("People:   coffer user add NAME --role engineer")
+	portal := e.app.Identity.Config.Origin
+	if portal == "" {
+		portal = at
+	}
+	if c.people == nil {
+		e.out.say("People:   coffer user add NAME --role engineer; then %s with the code", portal)
+		return
+	}
+	e.out.say("\nOpen %s and sign in with a one-time code, good for an hour:", portal)
+	for _, p := range c.people {
+		e.out.say("  %-16s %s", p.role, p.code)
+	}
+}
+
+// portalOrigin is where browsers of this machine find a server on a loopback address.
+func portalOrigin(ln net.Listener) string {
+	_, port, err := net.SplitHostPort(ln.Addr().String())
+	if err != nil {
+		return ""
+	}
+	return "http://" + net.JoinHostPort("localhost", port)
 }
 
 // timed does what time brings: it purges what is past its grace period and forgets old attempts.
