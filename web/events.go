@@ -42,7 +42,7 @@ type streamed struct {
 
 func (s *Server) eventRoutes() {
 	handle(s, &route{
-		id: "ingest", method: http.MethodPost, path: "/v1/events", tag: "intake", action: access.EventIngest,
+		id: "ingest", method: http.MethodPost, path: "/v1/events", tag: "intake", action: access.EventIngest, on: object,
 		summary: "Take in findings", stream: api.ContentLines, lines: []string{"application/json", api.ContentLines},
 		doc: "EventBridge event, bare finding, GetFindings answer, ASFF or discovery result: one document, an array, or JSON Lines, 64 MiB at most. " +
 			"The answer has one line for each document, written as it is done. A document that comes again is the same document: no key is needed to send it again. " +
@@ -76,14 +76,17 @@ func (s *Server) eventRoutes() {
 	})
 }
 
+// originOf is on whose word stands what a caller sends.
+func originOf(who access.Caller) coffer.Origin {
+	if who.Kind == access.OperatorCaller || who.Kind == access.ServiceCaller {
+		return coffer.OriginOperator
+	}
+	return coffer.OriginSubmitted
+}
+
 // ingest takes in a stream of documents. Nothing of it is refused as a whole for what one document says.
 func (s *Server) ingest(ctx context.Context, c *call, in *eventsIn) (*streamed, error) {
-	origin := coffer.OriginSubmitted
-	switch c.ask.Caller.Kind {
-	case access.OperatorCaller, access.ServiceCaller:
-		origin = coffer.OriginOperator
-	case access.UserCaller, access.TokenCaller:
-	}
+	origin := originOf(c.ask.Caller)
 	return &streamed{Body: func(hc huma.Context) {
 		out := newLines(s, hc, api.ContentLines)
 		// Reading what is still to come goes on while answers are written.

@@ -413,6 +413,11 @@ func (s *Server) about(ctx context.Context, c *call, rt *route, asked *access.Co
 		}
 		return res, nil
 	case object:
+		if rt.action == access.EventIngest && originOf(c.ask.Caller) == coffer.OriginSubmitted {
+			what := unknown(access.Finding)
+			what.Origins, what.Submitters = []coffer.Origin{coffer.OriginSubmitted}, []string{c.ask.Caller.ID}
+			return what, nil
+		}
 		return unknown(s.kinds(rt.action)[0]), nil
 	case work:
 		j, err := s.Jobs.Get(ctx, c.r.PathValue("job"))
