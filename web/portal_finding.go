@@ -453,6 +453,9 @@ func (p *findingPage) protections(ctx context.Context, s *Server, v *visit) {
 				q.What = "Encryption not known"
 			}
 		case "versioning":
+			if one.Of != "bucket" {
+				continue
+			}
 			switch strings.ToLower(is) {
 			case "enabled":
 				q.What, q.Icon, q.Tone = "Noncurrent versions are kept", "triangle", "warn"
@@ -462,7 +465,7 @@ func (p *findingPage) protections(ctx context.Context, s *Server, v *visit) {
 				q.What = "No versioning"
 			}
 		case "lock":
-			if !known {
+			if !known || strings.EqualFold(is, "none") {
 				continue
 			}
 			q.What, q.Icon, q.Tone = "Locked: "+is, "triangle", "warn"
