@@ -48,12 +48,16 @@ type FindingHead struct {
 	Updated  time.Time     `json:"updated,omitzero"`
 	Judged   time.Time     `json:"judged,omitzero"`
 	Revision uint64        `json:"revision" doc:"Counts the changes of the record."`
+	Notes    int           `json:"notes,omitempty" doc:"How many notes there are, where the finding is shown by itself."`
 }
 
 // Finding is a finding as a list shows it.
 type Finding struct {
 	FindingHead
 	Occurrences int `json:"occurrences" doc:"How many places Macie located."`
+	// FalsePositives and Confirmed are the types whose identifiers were judged wrong or right.
+	FalsePositives []string `json:"falsePositives,omitempty"`
+	Confirmed      []string `json:"confirmed,omitempty"`
 }
 
 // FindingDetail is a finding with its places and masked values.
@@ -157,6 +161,8 @@ type Line struct {
 	Sealed      int         `json:"sealed"`
 	Reason      string      `json:"reason"`
 	Fetched     int64       `json:"fetched,omitempty" doc:"Bytes of the object that came over the network."`
+	About       *LineObject `json:"about,omitempty" doc:"The object that something names that is no finding to be taken in."`
+	Problem     *Problem    `json:"problem,omitempty" doc:"Why taking in stopped here: the line is the last."`
 }
 
 // LineObject is the object of a [Line].
@@ -232,8 +238,9 @@ type VerdictBody struct {
 
 // SearchBody asks where a value stands.
 type SearchBody struct {
-	Type  string `json:"type,omitempty" maxLength:"256" doc:"Search in the index of this type alone."`
-	Value string `json:"value" minLength:"1" maxLength:"262144"`
+	Type     string `json:"type,omitempty" maxLength:"256" doc:"Search in the index of this type alone."`
+	Value    string `json:"value" minLength:"1" maxLength:"262144"`
+	Encoding string `json:"encoding,omitempty" enum:"base64" doc:"base64 for a value that is not UTF-8."`
 	// What follows is for policies that ask for it.
 	Reason  string `json:"reason,omitempty" maxLength:"40" doc:"Reason code."`
 	Note    string `json:"note,omitempty" maxLength:"2000"`
@@ -292,6 +299,7 @@ type Plan struct {
 	Warnings      []string       `json:"warnings,omitempty"`
 	Approvals     []Approval     `json:"approvals,omitempty"`
 	By            string         `json:"by" doc:"Pseudonymous id of who made the plan."`
+	Applied       *Applied       `json:"applied,omitempty" doc:"How applying it ended."`
 	UndoUntil     *time.Time     `json:"undoUntil,omitempty"`
 }
 
@@ -613,6 +621,7 @@ type Checkpoint struct {
 // VerifyBody asks for a verification of the log, against checkpoints that were kept elsewhere.
 type VerifyBody struct {
 	Checkpoint string `json:"checkpoint,omitempty" maxLength:"1048576"`
+	Key        string `json:"key,omitempty" maxLength:"1024" doc:"Verifier key that came by another way than the log; the log's own when left out."`
 }
 
 // Verified is what verifying the log found.
@@ -703,7 +712,7 @@ type Keys struct {
 
 // RetireBody removes superseded wrapping keys.
 type RetireBody struct {
-	AgeSeconds int64 `json:"ageSeconds,omitempty" minimum:"3600" maximum:"315360000" doc:"Only those superseded at least this long ago; a day when left out."`
+	AgeSeconds *int64 `json:"ageSeconds,omitempty" minimum:"0" maximum:"315360000" doc:"Only those superseded at least this long ago; a day when left out."`
 }
 
 // Retired lists the ids of wrapping keys that were removed.
@@ -763,7 +772,8 @@ type Diagnoses struct {
 
 // CheckBody says how to check.
 type CheckBody struct {
-	Quick bool `json:"quick,omitempty" doc:"Do not read objects and kept originals."`
+	Quick  bool `json:"quick,omitempty" doc:"Do not read objects and kept originals."`
+	Repair bool `json:"repair,omitempty" doc:"Remove what crashes left behind."`
 }
 
 // Checked is what a check of every invariant found.

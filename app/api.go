@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/fips140"
 	"fmt"
@@ -105,8 +106,8 @@ func (i installation) Check(ctx context.Context, ask access.Ask, opt check.Optio
 	return check.Run(ctx, i.a.CheckParts(), ask, opt)
 }
 
-func (i installation) VerifyLog(ctx context.Context, checkpoints []byte) (*audit.Report, error) {
-	return audit.Verify(ctx, os.DirFS(i.a.logDir), audit.VerifyOptions{Key: i.a.Log.VerifierKey(), Checkpoint: checkpoints, DB: i.a.DB})
+func (i installation) VerifyLog(ctx context.Context, key string, checkpoints []byte) (*audit.Report, error) {
+	return audit.Verify(ctx, os.DirFS(i.a.logDir), audit.VerifyOptions{Key: cmp.Or(key, i.a.Log.VerifierKey()), Checkpoint: checkpoints, DB: i.a.DB})
 }
 
 // Config leaves out file names and whatever could open anything, but for the spec strings, which name places.

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"mime"
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"coffer"
 	"coffer/api"
@@ -38,14 +40,27 @@ func act[T any](ctx context.Context, cl *Client, path, match string, body any) (
 	return out, err
 }
 
-// Ingest sends a stream of findings and yields what became of each document as it is done. lines says that it is JSON Lines; else it is
-// one JSON document or an array.
-func (cl *Client) Ingest(ctx context.Context, r io.Reader, asLines bool) iter.Seq2[api.Line, error] {
-	kind := "application/json"
+// Ingest sends a stream of findings and yields what became of each document as it is done. name, which may be empty, is what the stream is
+// called in the record of arrivals. lines says that it is JSON Lines; else it is one JSON document or an array.
+func (cl *Client) Ingest(ctx context.Context, r io.Reader, name string, asLines bool) iter.Seq2[api.Line, error] {
+	c := &call{method: http.MethodPost, path: at("events"), stream: r, kind: "application/json", accept: api.ContentLines}
 	if asLines {
-		kind = api.ContentLines
+		c.kind = api.ContentLines
 	}
-	return lines[api.Line](ctx, cl, &call{method: http.MethodPost, path: at("events"), stream: r, kind: kind, accept: api.ContentLines})
+	if name != "" {
+		c.name = mime.FormatMediaType("attachment", map[string]string{"filename": name})
+	}
+	return func(yield func(api.Line, error) bool) {
+		for line, err := range lines[api.Line](ctx, cl, c) {
+			if err == nil && line.Problem != nil {
+				yield(api.Line{}, &api.Error{Problem: *line.Problem})
+				return
+			}
+			if !yield(line, err) {
+				return
+			}
+		}
+	}
 }
 
 // Arrivals yields what came in, latest first; limit 0: all.
@@ -123,7 +138,7 @@ func (cl *Client) Plans(ctx context.Context, states []string, limit int) iter.Se
 	return pages(limit, func(cursor string, n int) ([]api.PlanSummary, string, error) {
 		q := pageQuery(cursor, n)
 		if len(states) > 0 {
-			q["state"] = states
+			q.Set("state", strings.Join(states, ","))
 		}
 		p, err := get[api.Plans](ctx, cl, at("plans"), q)
 		return p.Plans, p.Next, err
@@ -214,6 +229,11 @@ func (cl *Client) Entries(ctx context.Context, filter url.Values, limit int) ite
 	})
 }
 
+// Log yields the whole log in one answer; the members of filter are those of Export.
+func (cl *Client) Log(ctx context.Context, filter url.Values) iter.Seq2[api.Entry, error] {
+	return lines[api.Entry](ctx, cl, &call{method: http.MethodGet, path: at("audit", "export"), query: filter})
+}
+
 // Export copies the log to w in the format of the filter: jsonl, csv or ocsf. It fails if it broke off.
 func (cl *Client) Export(ctx context.Context, filter url.Values, w io.Writer) error {
 	res, err := cl.send(ctx, &call{method: http.MethodGet, path: at("audit", "export"), query: filter})
@@ -222,6 +242,9 @@ func (cl *Client) Export(ctx context.Context, filter url.Values, w io.Writer) er
 	}
 	defer res.Body.Close()
 	if _, err := io.Copy(w, res.Body); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		return fmt.Errorf("the export broke off: %w", coffer.ErrUnavailable)
 	}
 	return nil
@@ -267,8 +290,8 @@ func (cl *Client) Checkpoint(ctx context.Context) (api.Checkpoint, error) {
 }
 
 // Verify proves that the log is whole.
-func (cl *Client) Verify(ctx context.Context, checkpoint string) (api.Verified, error) {
-	return post[api.Verified](ctx, cl, at("audit", "verify"), api.VerifyBody{Checkpoint: checkpoint})
+func (cl *Client) Verify(ctx context.Context, b api.VerifyBody) (api.Verified, error) {
+	return post[api.Verified](ctx, cl, at("audit", "verify"), b)
 }
 
 // Person returns the name behind a pseudonymous id.

@@ -90,6 +90,7 @@ type call struct {
 	prefer       string // Prefer
 	stream       io.Reader
 	kind         string // of stream
+	name         string // Content-Disposition
 }
 
 // again reports whether the request can be sent twice: it only reads, says the whole of what is to be, or carries a key.
@@ -161,6 +162,9 @@ func (cl *Client) once(ctx context.Context, c *call, body []byte) (*http.Respons
 	}
 	if c.body != nil {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.name != "" {
+		req.Header.Set("Content-Disposition", c.name)
 	}
 	if cl.token != "" {
 		req.Header.Set("Authorization", "Bearer "+cl.token)
@@ -246,6 +250,10 @@ func lines[T any](ctx context.Context, cl *Client, c *call) iter.Seq2[T, error] 
 			}
 		}
 		if err := scan.Err(); err != nil {
+			if ctx.Err() != nil {
+				yield(none, ctx.Err())
+				return
+			}
 			yield(none, fmt.Errorf("the answer broke off: %w", coffer.ErrUnavailable))
 		}
 	}

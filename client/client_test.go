@@ -90,7 +90,7 @@ func TestWhatIsSentAgain(t *testing.T) {
 		{"a reveal", func(cl *Client) error { _, err := cl.Reveal(t.Context(), "f", api.RevealBody{}); return err }, 1, false},
 		{"a search", func(cl *Client) error { _, err := cl.Search(t.Context(), api.SearchBody{}); return err }, 1, false},
 		{"a stream", func(cl *Client) error {
-			for _, err := range cl.Ingest(t.Context(), strings.NewReader("{}"), false) {
+			for _, err := range cl.Ingest(t.Context(), strings.NewReader("{}"), "", false) {
 				return err
 			}
 			return nil

@@ -51,8 +51,8 @@ func (s *Server) adminRoutes() {
 		summary: "Remove superseded wrapping keys that wrap nothing any more", also: []int{409},
 	}, func(ctx context.Context, c *call, in *actsWith[api.RetireBody]) (*reply[api.Retired], error) {
 		age := defaultAge
-		if in.Body.AgeSeconds > 0 {
-			age = time.Duration(in.Body.AgeSeconds) * time.Second
+		if in.Body.AgeSeconds != nil {
+			age = time.Duration(*in.Body.AgeSeconds) * time.Second
 		}
 		ids, err := s.Home.RetireKeys(ctx, c.ask, age)
 		return &reply[api.Retired]{Status: http.StatusOK, Body: api.Retired{Retired: orEmpty(ids)}}, err
@@ -89,7 +89,7 @@ func (s *Server) adminRoutes() {
 		id: "check", method: http.MethodPost, path: "/v1/check", tag: "installation", action: access.AdminCheck,
 		summary: "Check every invariant of store, log and objects; shows no value",
 	}, func(ctx context.Context, c *call, in *body[api.CheckBody]) (*reply[api.Checked], error) {
-		r, err := s.Home.Check(ctx, c.ask, check.Options{Quick: in.Body.Quick, Age: time.Hour})
+		r, err := s.Home.Check(ctx, c.ask, check.Options{Quick: in.Body.Quick, Repair: in.Body.Repair, Age: time.Hour})
 		if err != nil {
 			return nil, err
 		}
@@ -137,7 +137,7 @@ func (s *Server) explain(ctx context.Context, c *call, in *body[api.ExplainBody]
 	r.Context.Reason, r.Context.Note = b.Reason, b.Note
 	if b.Roles != nil {
 		r.Caller = access.Caller{ID: "a-person", Kind: access.UserCaller, Roles: b.Roles}
-		r.Context.Local = false
+		r.Context.Local, r.Context.SignedIn = false, r.Context.Now
 	}
 	if b.Pending {
 		r.Context.Requester = "another-person"

@@ -326,14 +326,14 @@ func TestTheWholeWay(t *testing.T) {
 	if undone, err := engineer.Undo(ctx, id); err != nil || undone.Status != "undone" {
 		t.Errorf("undo: %v", err)
 	}
-	if _, err := auditor.Verify(ctx, ""); err != nil {
+	if _, err := auditor.Verify(ctx, api.VerifyBody{}); err != nil {
 		t.Errorf("verify: %v", err)
 	}
 	var export bytes.Buffer
 	if err := auditor.Export(ctx, url.Values{"format": {"csv"}, "action": {"remedy.*"}}, &export); err != nil || strings.Count(export.String(), "\n") < 4 {
 		t.Errorf("export: %v, %d lines", err, strings.Count(export.String(), "\n"))
 	}
-	if _, err := engineer.Verify(ctx, ""); !errors.Is(err, coffer.ErrDenied) {
+	if _, err := engineer.Verify(ctx, api.VerifyBody{}); !errors.Is(err, coffer.ErrDenied) {
 		t.Errorf("verify by an engineer: %v", err)
 	}
 	var refused *api.Error

@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"math"
+	"mime"
 	"net/http"
 	"strings"
 	"time"
@@ -20,6 +22,8 @@ import (
 
 // eventsIn takes the body as a stream.
 type eventsIn struct {
+	Name string `header:"Content-Disposition" maxLength:"400" doc:"attachment; filename=\"NAME\": what the stream is called in the record of arrivals."`
+
 	body io.Reader
 	ctx  huma.Context
 }
@@ -86,19 +90,23 @@ func originOf(who access.Caller) coffer.Origin {
 
 // ingest takes in a stream of documents. Nothing of it is refused as a whole for what one document says.
 func (s *Server) ingest(ctx context.Context, c *call, in *eventsIn) (*streamed, error) {
+	from, most := nameOf(in.Name), int64(maxEvents)
+	if c.local {
+		most = math.MaxInt64 // nobody else waits for this process
+	}
 	origin := originOf(c.ask.Caller)
 	return &streamed{Body: func(hc huma.Context) {
 		out := newLines(s, hc, api.ContentLines)
 		// Reading what is still to come goes on while answers are written.
 		_ = http.NewResponseController(out.w).EnableFullDuplex() // HTTP/2 has it anyway, and the local caller does
-		read := &bounded{r: in.body, left: maxEvents, wake: out.extend}
+		read := &bounded{r: in.body, left: most, wake: out.extend}
 		for d, err := range macie.Decode(ctx, bufio.NewReaderSize(read, 1<<16)) {
 			if err == nil && read.over {
 				err = coffer.ErrLimit
 			}
 			var res pipeline.Result
 			if err == nil {
-				res, err = s.Pipeline.TakeDocument(ctx, c.ask, d, origin, "api")
+				res, err = s.Pipeline.TakeDocument(ctx, c.ask, d, origin, from)
 			}
 			if err != nil {
 				s.stopped(ctx, out, err)
@@ -121,8 +129,19 @@ func (s *Server) stopped(ctx context.Context, out *lines, err error) {
 		p.write(out.w)
 		return
 	}
-	out.write(api.Line{Status: string(pipeline.Failed), Reason: p.Code + ": " + p.Detail})
+	out.write(api.Line{Status: string(pipeline.Failed), Reason: p.Code + ": " + p.Detail, Problem: &p.Problem})
 	panic(http.ErrAbortHandler)
+}
+
+// nameOf is the name of a stream in its Content-Disposition, without folders; "api" when it has none.
+func nameOf(disposition string) string {
+	_, params, err := mime.ParseMediaType(disposition)
+	name := params["filename"]
+	name = name[strings.LastIndexAny(name, `/\`)+1:]
+	if err != nil || name == "" || len(name) > 255 || printable(name) != name {
+		return "api"
+	}
+	return name
 }
 
 func lineOf(res *pipeline.Result) api.Line {
@@ -130,6 +149,8 @@ func lineOf(res *pipeline.Result) api.Line {
 	if res.IsFinding {
 		line.Finding = ptr(res.Finding)
 		line.Object = &api.LineObject{Bucket: res.Object.Bucket, Key: res.Object.Key, VersionID: res.Object.VersionID}
+	} else if res.Object != nil {
+		line.About = &api.LineObject{Bucket: res.Object.Bucket, Key: res.Object.Key, VersionID: res.Object.VersionID}
 	}
 	return line
 }

@@ -241,6 +241,7 @@ func (s *Server) detail(rec *triage.Record, lines []triage.Line) api.FindingDeta
 		OnObject:    api.Protection{Encryption: f.OnObject.Encryption, PublicAccess: f.OnObject.PublicAccess},
 		Occurrences: make([]api.Occurrence, len(lines)),
 	}
+	d.Notes = rec.Notes
 	for i, l := range lines {
 		o := api.Occurrence{
 			N: l.N, Type: string(l.Type), At: s.Home.Cut(l.At).String(), Outcome: string(l.Outcome), Masked: l.Masked, Source: string(l.Source),
@@ -277,6 +278,12 @@ func summary(s *triage.Summary) api.Finding {
 	}, Occurrences: s.Count}
 	for _, t := range s.Types {
 		f.Types = append(f.Types, string(t))
+	}
+	for _, t := range s.FalsePositives {
+		f.FalsePositives = append(f.FalsePositives, string(t))
+	}
+	for _, t := range s.Confirmed {
+		f.Confirmed = append(f.Confirmed, string(t))
 	}
 	return f
 }

@@ -344,6 +344,9 @@ func (s *Server) followJob(_ context.Context, _ *call, in *streamIn) (*streamed,
 	return &streamed{Body: func(hc huma.Context) {
 		ctx := hc.Context()
 		ev := newEvents(s, hc)
+		if of(ctx).local {
+			ev.tick = 10 * time.Millisecond // in the process itself somebody waits for the end and nothing else
+		}
 		last := in.Last
 		for {
 			j, err := s.Jobs.Get(ctx, in.Job)
@@ -375,11 +378,12 @@ const heartbeat = 15 * time.Second
 // events writes server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html).
 type events struct {
 	*lines
+	tick   time.Duration // between two looks
 	silent time.Duration
 }
 
 func newEvents(s *Server, hc huma.Context) *events {
-	return &events{lines: newLines(s, hc, eventStream)}
+	return &events{lines: newLines(s, hc, eventStream), tick: s.tick}
 }
 
 // send writes one event and reports whether the reader is still there.
@@ -397,7 +401,7 @@ func (e *events) wait(ctx context.Context) bool {
 	if !e.begun && !e.raw(": begun\n\n") {
 		return false
 	}
-	t := time.NewTimer(e.s.tick)
+	t := time.NewTimer(e.tick)
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
@@ -406,7 +410,7 @@ func (e *events) wait(ctx context.Context) bool {
 		return false
 	case <-t.C:
 	}
-	if e.silent += e.s.tick; e.silent >= heartbeat {
+	if e.silent += e.tick; e.silent >= heartbeat {
 		e.silent = 0
 		return e.raw(": still here\n\n")
 	}

@@ -299,11 +299,11 @@ func (s *Server) logRoutes() {
 		if err := s.Guard.Log.Sequence(ctx); err != nil && !errors.Is(err, coffer.ErrCorrupt) {
 			return nil, err
 		}
-		r, err := s.Home.VerifyLog(ctx, []byte(in.Body.Checkpoint))
+		r, err := s.Home.VerifyLog(ctx, in.Body.Key, []byte(in.Body.Checkpoint))
 		if err != nil {
 			return nil, err
 		}
-		return &reply[api.Verified]{Status: http.StatusOK, Body: verified(r)}, nil
+		return &reply[api.Verified]{Status: http.StatusOK, Body: Verified(r)}, nil
 	})
 	handle(s, &route{
 		id: "show-person", method: http.MethodGet, path: "/v1/people/{person}", tag: "log", action: access.AuditRead,
@@ -369,7 +369,8 @@ func Sight(x vault.Sight) api.Sight {
 	return api.Sight{Time: x.Time, Person: x.Person, Finding: x.Finding, N: x.N, Reason: x.Reason, Intent: x.Intent.String(), Possible: x.Possible}
 }
 
-func verified(r *audit.Report) api.Verified {
+// Verified is what a verification found as it travels.
+func Verified(r *audit.Report) api.Verified {
 	out := api.Verified{
 		Whole: r.Count == 0, Origin: r.Checkpoint.Origin, Entries: r.Checkpoint.Size, Root: r.Checkpoint.Root.String(), Writers: r.Writers,
 		First: r.First, Last: r.Last, Extends: r.Extends, Pending: r.Pending, Open: []api.EntryRef{}, Contradictions: r.Count, Problems: []api.EntryRef{},

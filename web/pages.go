@@ -54,6 +54,9 @@ func unwrap(ctx huma.Context) (*http.Request, http.ResponseWriter) { return huma
 func (s *Server) pageRoutes() {
 	show := func(kind string, text func() string) func(context.Context, *call, *none) (*page, error) {
 		return func(context.Context, *call, *none) (*page, error) {
+			if err := s.published(); err != nil {
+				return nil, err
+			}
 			return &page{ContentType: kind, Policy: pagePolicy, Body: []byte(text())}, nil
 		}
 	}

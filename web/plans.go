@@ -242,12 +242,12 @@ func (s *Server) makePlans(ctx context.Context, c *call, in *actsWith[api.PlanBo
 			return nil, err
 		}
 		for _, sum := range list {
-			if sum.Status == triage.Open && sum.Sealed > 0 {
+			if sum.Status.Active() && sum.Sealed > 0 {
 				ids = append(ids, sum.ID)
 			}
 		}
 		if len(ids) == 0 {
-			return nil, fmt.Errorf("no open finding with sealed values matches the filter: %w", coffer.ErrConflict)
+			return nil, fmt.Errorf("no open finding with sealed values matches the filter: %w", coffer.ErrNotFound)
 		}
 	}
 	groups, err := s.Remedy.Groups(ctx, ids...)
@@ -324,6 +324,9 @@ func (s *Server) planOf(ctx context.Context, p *remedy.Plan) (api.Plan, error) {
 	}
 	if !p.Until.IsZero() {
 		out.UndoUntil = &p.Until
+	}
+	if p.State == remedy.Applied || p.State == remedy.Conflict || p.State == remedy.Refused {
+		out.Applied = ptr(applied(p))
 	}
 	for ch, err := range s.Remedy.Changes(ctx, p.ID) {
 		if err != nil {

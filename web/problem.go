@@ -130,6 +130,9 @@ func (s *Server) fail(ctx context.Context, err error) error {
 	if !own2 || code == "invalid" {
 		detail = sentence(err.Error())
 	}
+	if c.local {
+		detail = err.Error() // whoever runs the installation is told all of it, in the words of the command line
+	}
 	p := newProblem(c, code, detail)
 	var denied *audit.DeniedError
 	if errors.As(err, &denied) {

@@ -300,10 +300,18 @@ func (s *Server) gate(ctx context.Context, c *call, rt *route) *problem {
 		}
 		asked.Reason, asked.Note, asked.Ticket, asked.Purpose, asked.Values = said.Reason, said.Note, said.Ticket, said.Purpose, len(said.Numbers)
 	}
-	what, err := s.about(ctx, c, rt, &asked)
-	known := err == nil
-	if err != nil && !errors.Is(err, coffer.ErrNotFound) {
-		return fail(err)
+	what, missing := s.about(ctx, c, rt, &asked)
+	if missing != nil && !errors.Is(missing, coffer.ErrNotFound) {
+		return fail(missing)
+	}
+	absent := func() *problem {
+		switch {
+		case missing == nil:
+			return nil
+		case c.local:
+			return fail(missing)
+		}
+		return newProblem(c, "not-found", details["not-found"])
 	}
 	best := asked
 	reasons := []string{asked.Reason}
@@ -334,10 +342,7 @@ func (s *Server) gate(ctx context.Context, c *call, rt *route) *problem {
 	broken := granted
 	broken.BreakGlass = said.Grant != ""
 	if allowed(best) || said.Grant != "" && (allowed(granted) || allowed(broken)) {
-		if !known {
-			return newProblem(c, "not-found", details["not-found"])
-		}
-		return nil
+		return absent()
 	}
 	for _, word := range []*string{&asked.Reason, &asked.Ticket, &asked.Purpose} {
 		if !access.ValidID(*word) {
@@ -347,10 +352,7 @@ func (s *Server) gate(ctx context.Context, c *call, rt *route) *problem {
 	if _, err := s.Guard.Check(ctx, c.ask.Caller, rt.action, what, asked); err != nil {
 		return fail(err)
 	}
-	if !known {
-		return newProblem(c, "not-found", details["not-found"])
-	}
-	return nil
+	return absent()
 }
 
 func (s *Server) reasons() []string {
@@ -455,7 +457,7 @@ func (s *Server) hide(ctx context.Context, c *call, rt *route, err error) error 
 		s.metrics.denied(rt.action)
 	}
 	denied := errors.Is(err, coffer.ErrDenied) && !errors.Is(err, coffer.ErrUnavailable)
-	if rt.on == system || !denied && !errors.Is(err, coffer.ErrNotFound) || denied && s.mayKnow(ctx, c, rt) {
+	if c.local || rt.on == system || !denied && !errors.Is(err, coffer.ErrNotFound) || denied && s.mayKnow(ctx, c, rt) {
 		return s.fail(ctx, err)
 	}
 	p := newProblem(c, "not-found", details["not-found"])
@@ -641,8 +643,8 @@ func (*empty) load(job.Answer) error { return nil }
 // once carries out act once for the key of an input that has one.
 func (s *Server) once(ctx context.Context, c *call, in any, act func(context.Context) (any, error), empty func() any) (any, error) {
 	a, ok := in.(attempted)
-	if !ok {
-		return act(ctx)
+	if !ok || c.local {
+		return act(ctx) // in the process itself no answer is lost, and nothing is sent again
 	}
 	key, body := a.attempt()
 	request := fmt.Appendf(nil, "%s\x00%s\x00%s\x00%s\x00", c.r.Method, c.r.URL.RequestURI(), c.r.Header.Get("If-Match"), c.route)

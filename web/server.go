@@ -66,8 +66,9 @@ type Installation interface {
 	SetVersioning(ctx context.Context, bucket string, on bool) error
 	Diagnose(ctx context.Context, ask access.Ask) []api.Diagnosis
 	Check(ctx context.Context, ask access.Ask, opt check.Options) (*check.Report, error)
-	// VerifyLog verifies the installation's own log against checkpoints that were kept elsewhere.
-	VerifyLog(ctx context.Context, checkpoints []byte) (*audit.Report, error)
+	// VerifyLog verifies the installation's own log against checkpoints that were kept elsewhere, with a verifier key that was, too;
+	// empty: the log's own.
+	VerifyLog(ctx context.Context, key string, checkpoints []byte) (*audit.Report, error)
 	Config() api.Config
 	Build() api.Build
 	// Scrub replaces what the detectors find in a text that somebody wrote.
@@ -117,7 +118,7 @@ type Server struct {
 	log     *slog.Logger
 	mux     *http.ServeMux
 	api     huma.API
-	doc     []byte // the OpenAPI document
+	doc     []byte // the OpenAPI document, once it is published
 	pages   pages
 	portal  *portal
 	hosts   []string
@@ -127,6 +128,8 @@ type Server struct {
 	limits  *limits
 	runner  *runner
 	tick    time.Duration // between two looks of a stream
+
+	published func() error // makes doc and pages
 
 	closing chan struct{}
 	close   sync.Once
@@ -164,7 +167,9 @@ func New(c Config) (*Server, error) {
 	if err := s.register(); err != nil {
 		return nil, err
 	}
-	return s, s.publish()
+	// Made when somebody asks for it: most processes that build a server are commands, of which nobody does.
+	s.published = sync.OnceValue(s.publish)
+	return s, nil
 }
 
 // register registers every route.

@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"encoding/base64"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -69,7 +70,14 @@ func (s *Server) valueRoutes() {
 		summary: "In which objects does a value stand?",
 		doc:     "Answers with places and masked forms alone. Only types that are indexed can be searched.",
 	}, func(ctx context.Context, c *call, in *body[api.SearchBody]) (*reply[api.Hits], error) {
-		value := coffer.NewPlaintext([]byte(in.Body.Value))
+		plain := []byte(in.Body.Value)
+		if in.Body.Encoding != "" {
+			var err error
+			if plain, err = base64.StdEncoding.DecodeString(in.Body.Value); err != nil || len(plain) == 0 {
+				return nil, fmt.Errorf("the value is no base64: %w", coffer.ErrInvalid)
+			}
+		}
+		value := coffer.NewPlaintext(plain)
 		in.Body.Value = ""
 		defer value.Wipe()
 		ask := c.ask

@@ -105,7 +105,7 @@ func newWorld(t testing.TB) *world {
 	t.Cleanup(w.web.Close)
 	w.local = client.Local(w.web.Local(operator))
 	for _, d := range s.Findings {
-		for line, err := range w.local.Ingest(ctx, bytes.NewReader(d.Body), false) {
+		for line, err := range w.local.Ingest(ctx, bytes.NewReader(d.Body), "", false) {
 			check(err)
 			if line.Object != nil && line.Sealed > 0 {
 				w.findings[line.Object.Key[strings.LastIndexByte(line.Object.Key, '/')+1:]] = *line.Finding

@@ -202,7 +202,7 @@ func TestSubmittedFindings(t *testing.T) {
 
 	// What was submitted under an id gives way to what a trusted source says of it.
 	submit(id2)
-	for line, err := range w.local.Ingest(t.Context(), bytes.NewReader(bytes.ReplaceAll(doc, []byte(w.one()), []byte(id2))), false) {
+	for line, err := range w.local.Ingest(t.Context(), bytes.NewReader(bytes.ReplaceAll(doc, []byte(w.one()), []byte(id2))), "", false) {
 		if err != nil || line.Status != "sealed" {
 			t.Errorf("%v %+v", err, line)
 		}

@@ -1,17 +1,23 @@
 package main
 
 import (
-	"errors"
+	"cmp"
+	"encoding/json"
 	"fmt"
-	"iter"
+	"maps"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"coffer"
-	"coffer/access"
+	"coffer/api"
 	"coffer/audit"
+	"coffer/client"
 	"coffer/internal/filter"
 	"coffer/web"
 )
@@ -37,56 +43,29 @@ type auditFilter struct {
 	Filter []string `help:"FIELD=VALUE, FIELD!=VALUE, FIELD.gte=VALUE; all must hold. An unknown field gets the list of those there are." sep:"none" placeholder:"FILTER"`
 }
 
-func (f auditFilter) filter(now time.Time) (audit.Filter, error) {
-	out, err := audit.ParseFilter(now, f.Filter...)
-	if err != nil {
-		return out, usage("%v", err)
+// query returns the filter as the parameters of the API's lists, after a look whether it is well-formed.
+func (f auditFilter) query() (url.Values, error) {
+	if _, err := audit.ParseFilter(time.Now(), f.Filter...); err != nil {
+		return nil, usage("%v", err)
 	}
-	out.Actor, out.Action, out.Outcome, out.Finding, out.Plan = f.Actor, f.Action, audit.Outcome(f.Outcome), f.Finding, f.Plan
-	for _, t := range []struct {
-		s  string
-		to *time.Time
-	}{{f.Since, &out.From}, {f.Until, &out.To}} {
-		if t.s == "" {
-			continue
+	q := url.Values{}
+	for _, pair := range f.Filter {
+		name, value, _ := strings.Cut(pair, "=")
+		q.Add(strings.TrimSpace(name), value)
+	}
+	for name, value := range map[string]string{
+		"actor": f.Actor, "action": f.Action, "outcome": f.Outcome, "finding": f.Finding, "plan": f.Plan, "since": f.Since, "until": f.Until,
+	} {
+		if value != "" {
+			q.Add(name, value)
 		}
-		m, ok := filter.ParseMoment(t.s)
-		if !ok {
-			return out, usage("write a time as 2026-07-15, 2026-07-15T03:21:07Z or -7d")
+	}
+	for _, t := range []string{f.Since, f.Until} {
+		if _, ok := filter.ParseMoment(t); t != "" && !ok {
+			return nil, usage("write a time as 2026-07-15, 2026-07-15T03:21:07Z or -7d")
 		}
-		*t.to, _ = m.At(now)
 	}
-	return out, nil
-}
-
-// entries asks whether the log may be read, records that, and returns the chosen entries.
-func (e *env) entries(chosen auditFilter, step string, newest bool) (iter.Seq2[audit.Entry, error], error) {
-	a, err := e.open()
-	if err != nil {
-		return nil, err
-	}
-	f, err := chosen.filter(a.Now())
-	if err != nil {
-		return nil, err
-	}
-	f.Newest = newest
-	if err := e.readLog(step); err != nil {
-		return nil, err
-	}
-	return a.Log.Entries(e.ctx, f), nil
-}
-
-// readLog asks whether the log may be read, and records that it is.
-func (e *env) readLog(step string) error {
-	ask := e.ask()
-	permit, err := e.app.Guard.Check(e.ctx, ask.Caller, access.AuditRead, access.Resource{Kind: access.System}, ask.Context)
-	if err != nil {
-		return err
-	}
-	entry := permit.Entry(audit.Done)
-	entry.Detail = map[string]string{"step": step}
-	_, err = e.app.Log.Append(e.ctx, entry)
-	return err
+	return q, nil
 }
 
 type auditListCmd struct {
@@ -95,46 +74,73 @@ type auditListCmd struct {
 	Limit  int  `help:"Show at most this many; 0 for all." default:"0" placeholder:"N"`
 }
 
+// shownEntry is what the table shows of an entry, by the names of its canonical form.
+type shownEntry struct {
+	Time    time.Time           `json:"time"`
+	Actor   struct{ ID string } `json:"actor"`
+	Action  string              `json:"action"`
+	Outcome string              `json:"outcome"`
+	Reason  string              `json:"reason"`
+	Note    string              `json:"note"`
+	Finding string              `json:"finding"`
+	Plan    string              `json:"plan"`
+	Detail  map[string]string   `json:"detail"`
+}
+
 func (c *auditListCmd) Run(e *env) error {
-	seq, err := e.entries(c.auditFilter, "list", !c.Oldest)
+	q, err := c.query()
 	if err != nil {
 		return err
 	}
-	if c.Limit > 0 {
-		seq = limit(seq, c.Limit)
+	cl, err := e.client()
+	if err != nil {
+		return err
 	}
-	if e.JSON {
-		return audit.WriteJSON(e.stdout, seq)
+	q.Set("oldest", strconv.FormatBool(c.Oldest))
+	seq := cl.Entries(e.ctx, q, c.Limit)
+	if c.Limit <= 0 {
+		seq = cl.Log(e.ctx, q) // in one answer, and as one reading of the log
 	}
 	t := e.out.table(6, "INDEX", "TIME", "WHO", "ACTION", "OUTCOME", "ON", "DETAIL")
-	name := e.names()
+	name := e.names(cl)
 	for x, err := range seq {
 		if err != nil {
 			return err
 		}
-		on := x.Plan
-		if x.Finding != "" {
-			on = x.Finding
+		if e.JSON {
+			// The entry stays as it is, byte for byte: its hash can be computed from it.
+			if _, err := fmt.Fprintf(e.stdout, "{\"index\":%d,\"entry\":%s}\n", x.Index, x.Entry); err != nil {
+				return fmt.Errorf("standard output: %w: %w", coffer.ErrUnavailable, err)
+			}
+			continue
+		}
+		var shown shownEntry
+		if err := json.Unmarshal(x.Entry, &shown); err != nil {
+			return fmt.Errorf("entry %d of the log: %w", x.Index, coffer.ErrCorrupt)
+		}
+		on := shown.Plan
+		if shown.Finding != "" {
+			on = shown.Finding
 		}
 		index := "-"
 		if x.Index >= 0 {
 			index = fmt.Sprint(x.Index)
 		}
-		t.row(index, x.Time.Local().Format("2006-01-02 15:04:05"), name(x.Actor.ID), string(x.Action), string(x.Outcome), on, detail(x))
+		t.row(index, shown.Time.Local().Format("2006-01-02 15:04:05"), name(shown.Actor.ID), shown.Action, shown.Outcome, on, detail(shown))
 	}
 	t.print()
 	return nil
 }
 
 // names returns what people are called, and their id where nothing is known of them.
-func (e *env) names() func(id string) string {
+func (e *env) names(cl *client.Client) func(id string) string {
 	known := map[string]string{}
 	return func(id string) string {
 		name, ok := known[id]
 		if !ok {
-			var err error
-			if name, err = e.app.Log.Person(e.ctx, id); err != nil || name == "" {
-				name = id
+			name = id
+			if p, err := cl.Person(e.ctx, id); err == nil && p.Name != "" {
+				name = p.Name
 			}
 			known[id] = name
 		}
@@ -142,7 +148,7 @@ func (e *env) names() func(id string) string {
 	}
 }
 
-func detail(x audit.Entry) string {
+func detail(x shownEntry) string {
 	s := ""
 	if x.Reason != "" {
 		s = x.Reason + ": " + x.Note
@@ -158,34 +164,22 @@ func detail(x audit.Entry) string {
 	return s
 }
 
-func limit[T any](seq iter.Seq2[T, error], n int) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		i := 0
-		for v, err := range seq {
-			if i++; i > n || !yield(v, err) {
-				return
-			}
-		}
-	}
-}
-
 type auditExportCmd struct {
 	auditFilter
 	Format string `help:"jsonl, csv, or ocsf: events of the Open Cybersecurity Schema Framework." enum:"jsonl,csv,ocsf" default:"jsonl"`
 }
 
 func (c *auditExportCmd) Run(e *env) error {
-	seq, err := e.entries(c.auditFilter, "export", false)
+	q, err := c.query()
 	if err != nil {
 		return err
 	}
-	switch c.Format {
-	case "csv":
-		return audit.WriteCSV(e.stdout, seq)
-	case "ocsf":
-		return audit.WriteOCSF(e.stdout, seq)
+	cl, err := e.client()
+	if err != nil {
+		return err
 	}
-	return audit.WriteJSON(e.stdout, seq)
+	q.Set("format", c.Format)
+	return cl.Export(e.ctx, q, e.stdout)
 }
 
 type auditReviewCmd struct {
@@ -201,35 +195,27 @@ func (auditReviewCmd) Help() string {
 }
 
 func (c *auditReviewCmd) Run(e *env) error {
-	a, err := e.open()
+	q := url.Values{}
+	for name, value := range map[string]string{"from": c.From, "to": c.To, "person": c.Person, "finding": c.Finding} {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	for _, t := range []string{c.From, c.To} {
+		if _, ok := filter.ParseMoment(t); t != "" && !ok {
+			return usage("write a time as 2026-07-15, 2026-07-15T03:21:07Z or -7d")
+		}
+	}
+	cl, err := e.client()
 	if err != nil {
 		return err
 	}
-	now := a.Now()
-	o := audit.ReviewOptions{To: now, Person: c.Person, Finding: c.Finding}
-	m, ok := filter.ParseMoment(c.From)
-	o.From, _ = m.At(now)
-	if ok && c.To != "" {
-		m, ok = filter.ParseMoment(c.To)
-		_, o.To = m.At(now)
-	}
-	if !ok {
-		return usage("write a time as 2026-07-15, 2026-07-15T03:21:07Z or -7d")
-	}
-	if err := e.readLog("review"); err != nil {
-		return err
-	}
-	rv, err := a.Log.Review(e.ctx, o)
+	rv, err := cl.Review(e.ctx, q)
 	if err != nil {
 		return err
 	}
-	name := e.names()
 	if e.JSON {
-		for i := range rv.People {
-			p := web.Reviewed(&rv.People[i])
-			if p.Name = name(p.Person); p.Name == p.Person {
-				p.Name = ""
-			}
+		for _, p := range rv.People {
 			if err := e.out.element(p); err != nil {
 				return err
 			}
@@ -242,9 +228,9 @@ func (c *auditReviewCmd) Run(e *env) error {
 		if !p.LastReveal.IsZero() {
 			revealed = p.LastReveal.Local().Format("2006-01-02 15:04")
 		}
-		t.row(name(p.Person), strings.Join(p.Roles, ","), fmt.Sprint(p.Reveals), fmt.Sprint(p.Values), fmt.Sprint(len(p.Findings)), fmt.Sprint(p.PossibleValues),
-			fmt.Sprint(p.Searches), fmt.Sprint(p.Changes), fmt.Sprint(p.Approvals), fmt.Sprint(p.BreakGlass), fmt.Sprint(p.Denials), revealed,
-			p.Last.Local().Format("2006-01-02 15:04"), p.WhyText())
+		t.row(cmp.Or(p.Name, p.Person), strings.Join(p.Roles, ","), fmt.Sprint(p.Reveals), fmt.Sprint(p.Values), fmt.Sprint(len(p.Findings)),
+			fmt.Sprint(p.PossibleValues), fmt.Sprint(p.Searches), fmt.Sprint(p.Changes), fmt.Sprint(p.Approvals), fmt.Sprint(p.BreakGlass),
+			fmt.Sprint(p.Denials), revealed, p.Last.Local().Format("2006-01-02 15:04"), reasons(p.Reasons))
 	}
 	t.print()
 	for _, p := range rv.People {
@@ -253,11 +239,20 @@ func (c *auditReviewCmd) Run(e *env) error {
 			if f.PossibleReveals > 0 {
 				possibly = fmt.Sprintf("; %s without a result: possibly revealed", plural(f.PossibleReveals, "intent"))
 			}
-			e.out.say("%s saw %s of %s, %s to %s (%s)%s", safe(name(p.Person)), f.Span(), f.Finding, f.First.Local().Format("2006-01-02 15:04"),
-				f.Last.Local().Format("2006-01-02 15:04"), strings.Join(f.Reasons, ", "), possibly)
+			e.out.say("%s saw %s of %s, %s to %s (%s)%s", safe(cmp.Or(p.Name, p.Person)), f.Numbers, f.Finding,
+				f.First.Local().Format("2006-01-02 15:04"), f.Last.Local().Format("2006-01-02 15:04"), strings.Join(f.Reasons, ", "), possibly)
 		}
 	}
 	return nil
+}
+
+// reasons are the reason codes of reveals as text, the most frequent first: "audit 3, legal 1".
+func reasons(n map[string]int) string {
+	codes := slices.SortedFunc(maps.Keys(n), func(a, b string) int { return cmp.Or(cmp.Compare(n[b], n[a]), cmp.Compare(a, b)) })
+	for i, c := range codes {
+		codes[i] = fmt.Sprintf("%s %d", c, n[c])
+	}
+	return strings.Join(codes, ", ")
 }
 
 type auditSeenCmd struct {
@@ -270,11 +265,10 @@ func (auditSeenCmd) Help() string {
 }
 
 func (c *auditSeenCmd) Run(e *env) error {
-	a, err := e.open()
-	if err != nil {
+	if _, err := (auditFilter{Since: c.Since}).query(); err != nil {
 		return err
 	}
-	f, err := auditFilter{Since: c.Since}.filter(a.Now())
+	cl, err := e.client()
 	if err != nil {
 		return err
 	}
@@ -282,17 +276,19 @@ func (c *auditSeenCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	plain := coffer.NewPlaintext(value)
-	defer plain.Wipe()
-	seen, err := a.Vault.Seen(e.ctx, e.ask(), plain, f)
+	defer clear(value)
+	if !utf8.Valid(value) {
+		return usage("the log can be asked for a text alone")
+	}
+	seen, err := cl.Seen(e.ctx, string(value), c.Since)
 	if err != nil {
 		return err
 	}
-	name := e.names()
+	name := e.names(cl)
 	t := e.out.table(2, "TIME", "WHO", "FINDING", "N", "REASON", "RESULT")
 	for _, s := range seen {
 		if e.JSON {
-			if err := e.out.element(web.Sight(s)); err != nil {
+			if err := e.out.element(s); err != nil {
 				return err
 			}
 			continue
@@ -328,99 +324,63 @@ func (c *auditVerifyCmd) Run(e *env) error {
 	if c.Log != "" && c.Key == "" {
 		return usage("--log needs --key: a key that came by another way than the log, such as a copy of HOME/keys/log.key.pub")
 	}
-	opt := audit.VerifyOptions{Key: c.Key}
-	dir := c.Log
+	key := c.Key
 	if b, err := os.ReadFile(c.Key); c.Key != "" && err == nil {
-		opt.Key = string(b)
+		key = string(b)
 	}
+	var checkpoint []byte
 	if c.Checkpoint != "" {
-		b, err := os.ReadFile(c.Checkpoint)
-		if err != nil {
+		var err error
+		if checkpoint, err = os.ReadFile(c.Checkpoint); err != nil {
 			return fmt.Errorf("checkpoint: %w: %w", coffer.ErrNotFound, err)
 		}
-		opt.Checkpoint = b
 	}
-	if dir == "" {
-		a, err := e.open()
-		if err != nil {
-			return err
-		}
-		if err := e.readLog("verify"); err != nil {
-			return err
-		}
-		dir, opt.DB = a.LogDir(), a.DB
-		if opt.Key == "" {
-			opt.Key = a.Log.VerifierKey()
-		}
-		// A damaged log is not extended any more; the report says what is wrong with it.
-		if err := a.Log.Sequence(e.ctx); err != nil && !errors.Is(err, coffer.ErrCorrupt) {
-			return err
-		}
-	}
-	report, err := audit.Verify(e.ctx, os.DirFS(filepath.Clean(dir)), opt)
+	report, err := c.verify(e, key, checkpoint)
 	if err != nil {
 		return err
 	}
 	if e.JSON {
-		if err := e.out.element(verified(report)); err != nil {
+		if err := e.out.element(report); err != nil {
 			return err
 		}
 	} else {
 		e.printReport(report)
 	}
-	if report.Err() != nil {
+	if !report.Whole {
 		return &quietError{}
 	}
 	return nil
 }
 
-// verifyJSON is the contract of `coffer audit verify --json`.
-type verifyJSON struct {
-	Whole          bool           `json:"whole"`
-	Origin         string         `json:"origin"`
-	Entries        int64          `json:"entries"` // under the checkpoint
-	Root           string         `json:"root"`
-	Writers        int            `json:"writers"`
-	First          time.Time      `json:"first,omitzero"`
-	Last           time.Time      `json:"last,omitzero"`
-	Extends        int64          `json:"extends"` // size of the checkpoint that the log extends; -1: none
-	Pending        int64          `json:"pending"` // entries not yet under the checkpoint; -1: not known
-	Open           []auditRefJSON `json:"open"`    // intents without a result
-	Contradictions int            `json:"contradictions"`
-	Problems       []auditRefJSON `json:"problems"`
+// verify verifies a folder here, of which nobody need be asked, or has the installation verify its own log.
+func (c *auditVerifyCmd) verify(e *env, key string, checkpoint []byte) (api.Verified, error) {
+	if c.Log != "" {
+		r, err := audit.Verify(e.ctx, os.DirFS(filepath.Clean(c.Log)), audit.VerifyOptions{Key: key, Checkpoint: checkpoint})
+		if err != nil {
+			return api.Verified{}, err
+		}
+		return web.Verified(r), nil
+	}
+	cl, err := e.client()
+	if err != nil {
+		return api.Verified{}, err
+	}
+	defer e.out.wait("verify")()
+	return cl.Verify(e.ctx, api.VerifyBody{Key: key, Checkpoint: string(checkpoint)})
 }
 
-type auditRefJSON struct {
-	Index  int64         `json:"index"`
-	Time   time.Time     `json:"time,omitzero"`
-	Action access.Action `json:"action,omitempty"`
-	Kind   string        `json:"kind,omitempty"`
-	What   string        `json:"what,omitempty"`
-}
-
-func verified(r *audit.Report) verifyJSON {
-	out := verifyJSON{
-		Whole: r.Count == 0, Origin: r.Checkpoint.Origin, Entries: r.Checkpoint.Size, Root: r.Checkpoint.Root.String(), Writers: r.Writers,
-		First: r.First, Last: r.Last, Extends: r.Extends, Pending: r.Pending, Open: []auditRefJSON{}, Contradictions: r.Count,
-		Problems: []auditRefJSON{},
-	}
-	for _, x := range r.Open {
-		out.Open = append(out.Open, auditRefJSON{Index: x.Index, Time: x.Time, Action: x.Action})
-	}
-	for _, p := range r.Problems {
-		out.Problems = append(out.Problems, auditRefJSON{p.Index, p.Time, p.Action, string(p.Kind), p.What})
-	}
-	return out
-}
-
-func (e *env) printReport(r *audit.Report) {
-	if r.Count == 0 {
-		e.out.say("The log is whole: %s by %s, %s to %s.", plural(int(r.Checkpoint.Size), "entry"), plural(r.Writers, "writer"),
+func (e *env) printReport(r api.Verified) {
+	if r.Whole {
+		e.out.say("The log is whole: %s by %s, %s to %s.", plural(int(r.Entries), "entry"), plural(r.Writers, "writer"),
 			r.First.Local().Format("2006-01-02 15:04:05"), r.Last.Local().Format("2006-01-02 15:04:05 MST"))
 	} else {
-		e.out.say("The log was tampered with or is damaged: %s.", plural(r.Count, "contradiction"))
+		e.out.say("The log was tampered with or is damaged: %s.", plural(r.Contradictions, "contradiction"))
 		for _, p := range r.Problems {
-			e.out.say("  %s", safe(p.String()))
+			at := fmt.Sprintf("entry %d", p.Index)
+			if p.Action != "" {
+				at += fmt.Sprintf(" (%s, %s)", p.Time.Format(time.RFC3339), p.Action)
+			}
+			e.out.say("  %s", safe(at+": "+p.Kind+": "+p.What))
 		}
 	}
 	if r.Extends >= 0 {

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"time"
-
-	"coffer/check"
+	"coffer/api"
 )
 
 type checkCmd struct {
@@ -12,13 +10,13 @@ type checkCmd struct {
 }
 
 func (c *checkCmd) Run(e *env) error {
-	a, err := e.open()
+	cl, err := e.client()
 	if err != nil {
 		return err
 	}
-	p := e.out.progress("check")
-	r, err := check.Run(e.ctx, a.CheckParts(), e.ask(), check.Options{Quick: c.Quick, Repair: c.Repair, Age: time.Hour, Progress: func(_ string, n int) { p.at(n, 0) }})
-	p.end()
+	ended := e.out.wait("check")
+	r, err := cl.Check(e.ctx, api.CheckBody{Quick: c.Quick, Repair: c.Repair})
+	ended()
 	if err != nil {
 		return err
 	}
@@ -30,7 +28,7 @@ func (c *checkCmd) Run(e *env) error {
 		e.out.say("Checked %s with %s, %s with %s opened, %s, %s of the log.", plural(r.Findings, "finding"), plural(r.Values, "sealed value"),
 			plural(r.Plans, "plan"), plural(r.Originals, "kept original"), plural(r.Objects, "object"), plural(int(r.Entries), "entry"))
 		for _, v := range r.Violations {
-			e.out.say("VIOLATED %s", safe(v.String()))
+			e.out.say("VIOLATED %s", safe(v.Invariant+": "+v.On+": "+v.What))
 		}
 		for _, l := range r.Litter {
 			e.out.say("litter: %s", safe(l))

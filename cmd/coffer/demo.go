@@ -12,11 +12,10 @@ import (
 
 	"coffer"
 	"coffer/access"
+	"coffer/api"
 	"coffer/app"
 	"coffer/demo"
-	"coffer/macie"
 	"coffer/object"
-	"coffer/pipeline"
 )
 
 type demoCmd struct {
@@ -48,10 +47,11 @@ func (c *demoCmd) Run(e *env) error {
 		}
 	}
 	e.Home = home
-	a, err := e.open()
+	cl, err := e.client()
 	if err != nil {
 		return err
 	}
+	a := e.app
 	bytesPut, err := putObjects(e, s)
 	if err != nil {
 		return err
@@ -67,35 +67,33 @@ func (c *demoCmd) Run(e *env) error {
 
 	t := e.out.table(2, "EVENT", "STATUS", "OBJECT", "FOUND", "SEALED")
 	var why []string
-	var results []pipeline.Result
+	var results []api.Line
 	for _, d := range s.Findings {
 		if err := os.WriteFile(filepath.Join(events, d.Name), d.Body, 0o600); err != nil {
 			return fmt.Errorf("home: %w: %w", coffer.ErrUnavailable, err)
 		}
-		for doc, err := range macie.Decode(e.ctx, bytes.NewReader(d.Body)) {
-			if err != nil {
-				return err
-			}
-			res, err := a.Pipeline.TakeDocument(e.ctx, e.ask(), doc, coffer.OriginOperator, d.Name)
+		for line, err := range cl.Ingest(e.ctx, bytes.NewReader(d.Body), d.Name, true) {
 			if err != nil {
 				return fmt.Errorf("%s: %w", d.Name, err)
 			}
-			results = append(results, res)
+			results = append(results, line)
 			if e.JSON {
-				in := &intake{e: e, p: e.out.progress("")}
-				if err := in.report(res); err != nil {
+				line.About = nil
+				if err := e.out.element(line); err != nil {
 					return err
 				}
 				continue
 			}
 			name := ""
-			if res.Object != nil {
-				name = res.Object.Bucket + "/" + res.Object.Key
+			for _, o := range []*api.LineObject{line.Object, line.About} {
+				if o != nil {
+					name = o.Bucket + "/" + o.Key
+				}
 			}
 			event := strings.TrimSuffix(d.Name, ".json")
-			t.row(event, string(res.Status), name, fmt.Sprint(res.Occurrences), fmt.Sprint(res.Sealed))
-			if res.Reason != "" {
-				why = append(why, fmt.Sprintf("  %-20s  %s", event, safe(res.Reason)))
+			t.row(event, line.Status, name, fmt.Sprint(line.Occurrences), fmt.Sprint(line.Sealed))
+			if line.Reason != "" {
+				why = append(why, fmt.Sprintf("  %-20s  %s", event, safe(line.Reason)))
 			}
 		}
 	}
@@ -207,11 +205,11 @@ func putObjects(e *env, s *demo.Scenario) (n int64, err error) {
 }
 
 // next prints what to try, each command ready to paste.
-func (e *env) next(home string, results []pipeline.Result) {
+func (e *env) next(home string, results []api.Line) {
 	id := func(key string) string {
 		for _, r := range results {
 			if r.Object != nil && strings.HasSuffix(r.Object.Key, key) {
-				return r.Finding
+				return *r.Finding
 			}
 		}
 		return ""

@@ -2,6 +2,7 @@ package main
 
 import (
 	"coffer/access"
+	"coffer/api"
 	"coffer/app"
 )
 
@@ -14,14 +15,13 @@ func (doctorCmd) Help() string {
 }
 
 func (doctorCmd) Run(e *env) error {
-	found := app.Diagnose(e.ctx, app.Options{Home: e.Home}, func() (*app.App, access.Ask, error) {
-		a, err := e.open()
-		if err != nil {
-			return nil, access.Ask{}, err
-		}
-		return a, e.ask(), nil
-	})
+	found, err := e.diagnose()
+	if err != nil {
+		return err
+	}
+	failed := false
 	for _, x := range found {
+		failed = failed || x.Level == string(app.Fail)
 		if e.JSON {
 			if err := e.out.element(x); err != nil {
 				return err
@@ -33,8 +33,30 @@ func (doctorCmd) Run(e *env) error {
 			e.out.say("%20s%s", "", safe(x.Do))
 		}
 	}
-	if app.Worst(found) == app.Fail {
+	if failed {
 		return &quietError{}
 	}
 	return nil
+}
+
+// diagnose looks at the installation. On its own machine that is possible even where it cannot be opened.
+func (e *env) diagnose() ([]api.Diagnosis, error) {
+	if e.Server != "" {
+		cl, err := e.client()
+		if err != nil {
+			return nil, err
+		}
+		return cl.Diagnose(e.ctx)
+	}
+	var out []api.Diagnosis
+	for _, d := range app.Diagnose(e.ctx, app.Options{Home: e.Home}, func() (*app.App, access.Ask, error) {
+		a, err := e.open()
+		if err != nil {
+			return nil, access.Ask{}, err
+		}
+		return a, e.ask(), nil
+	}) {
+		out = append(out, api.Diagnosis{About: d.About, Level: string(d.Level), Found: d.Found, Do: d.Do})
+	}
+	return out, nil
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"coffer"
+	"coffer/api"
+	"coffer/client"
 	"coffer/triage"
 )
 
@@ -46,12 +48,15 @@ func (c *findingListCmd) Run(e *env) error {
 	if err != nil {
 		return usage("%v", err)
 	}
-	a, err := e.open()
+	cl, err := e.client()
 	if err != nil {
 		return err
 	}
 	order := c.Order
 	if c.View != "" {
+		if e.Server != "" {
+			return usage("--view is of the home on this machine; give --filter and --order")
+		}
 		v, err := e.view(c.View)
 		if err != nil {
 			return err
@@ -65,14 +70,10 @@ func (c *findingListCmd) Run(e *env) error {
 	if _, err := triage.ParseOrder(order); err != nil {
 		return usage("%v", err)
 	}
-	page, err := a.Desk.Page(e.ctx, e.ask(), triage.PageQuery{Filter: f, Order: triage.Order(order), Limit: c.Limit})
+	list, page, err := e.findings(cl, api.FindingsQuery{Filter: f.Pairs(), Order: order}, c.Limit)
 	if err != nil {
 		return err
 	}
-	if page.Lag != nil {
-		return page.Lag
-	}
-	list := page.Findings
 	t := e.out.table(4, "FINDING", "SEVERITY", "STATUS", "STATE", "OBJECT", "SEALED", "CREATED")
 	for _, s := range list {
 		if e.JSON {
@@ -82,11 +83,11 @@ func (c *findingListCmd) Run(e *env) error {
 			continue
 		}
 		if c.IDs {
-			e.out.say("%s", s.ID)
+			e.out.say("%s", s.Finding)
 			continue
 		}
-		t.row(s.ID, s.Severity.String(), string(s.Status), string(s.State), "s3://"+s.Object.Bucket+"/"+s.Object.Key,
-			fmt.Sprintf("%d/%d", s.Sealed, s.Count), s.Created.Format(time.DateOnly))
+		t.row(s.Finding, coffer.Severity(s.Severity).String(), s.Status, s.State, "s3://"+s.Object.Bucket+"/"+s.Object.Key,
+			fmt.Sprintf("%d/%d", s.Sealed, s.Occurrences), s.Created.Format(time.DateOnly))
 	}
 	if !e.JSON && !c.IDs {
 		t.print()
@@ -100,6 +101,25 @@ func (c *findingListCmd) Run(e *env) error {
 		}
 	}
 	return nil
+}
+
+// findings returns the findings that a query selects, at most limit of them (0: all), and the last page, which has counts of the whole list.
+func (e *env) findings(cl *client.Client, q api.FindingsQuery, limit int) (list []api.Finding, page api.Findings, err error) {
+	for {
+		if q.Limit = 1000; limit > 0 {
+			q.Limit = min(q.Limit, limit-len(list))
+		}
+		if page, err = cl.FindingsPage(e.ctx, q); err != nil {
+			return nil, page, err
+		}
+		if page.Lags {
+			return nil, page, fmt.Errorf("newer changes of findings could not be read: %w", coffer.ErrUnavailable)
+		}
+		list = append(list, page.Findings...)
+		if q.Cursor = page.Next; q.Cursor == "" || limit > 0 && len(list) >= limit {
+			return list, page, nil
+		}
+	}
 }
 
 // view returns the saved view of that name: the caller's own, or a shared one.
@@ -119,97 +139,66 @@ type findingShowCmd struct {
 	ID string `arg:"" help:"Finding id."`
 }
 
-// findingJSON is the contract of `coffer finding show --json`: the summary, and the occurrences.
-type findingJSON struct {
-	triage.Summary
-	Unverified  string           `json:"unverified,omitempty"`
-	Tagged      bool             `json:"tagged"`
-	TagReason   string           `json:"tagReason,omitempty"`
-	Note        string           `json:"note,omitempty"`
-	Closing     *triage.Closing  `json:"closing,omitempty"`
-	Occurrences []occurrenceJSON `json:"occurrences"`
-}
-
-type occurrenceJSON struct {
-	N       int                     `json:"n"`
-	Type    coffer.DataType         `json:"type"`
-	At      coffer.Location         `json:"at"`
-	Outcome coffer.Outcome          `json:"outcome"`
-	Masked  string                  `json:"masked"`
-	Source  coffer.OccurrenceSource `json:"source,omitempty"`
-	Sealed  bool                    `json:"sealed"`
-	Same    *triage.Ref             `json:"same,omitempty"`
-	Verdict triage.Verdict          `json:"verdict,omitempty"`
-	Note    string                  `json:"note,omitempty"`
-}
-
 func (c *findingShowCmd) Run(e *env) error {
-	a, err := e.open()
+	cl, err := e.client()
 	if err != nil {
 		return err
 	}
-	rec, lines, err := a.Desk.Read(e.ctx, e.ask(), c.ID)
+	f, _, err := cl.Finding(e.ctx, c.ID)
 	if err != nil {
-		return err
+		return e.named("finding", c.ID, err)
 	}
-	return e.showFinding(rec, lines)
+	return e.showFinding(f)
 }
 
-func (e *env) showFinding(rec *triage.Record, lines []triage.Line) error {
-	shown := make([]occurrenceJSON, len(lines))
-	for i, l := range lines {
-		shown[i] = occurrenceJSON{l.N, l.Type, e.app.Detectors.Cut(l.At), l.Outcome, l.Masked, l.Source, l.Sealed, l.Same, l.Verdict, l.Note}
-	}
+func (e *env) showFinding(f api.FindingDetail) error {
 	if e.JSON {
-		return e.out.element(findingJSON{
-			rec.Summary(), rec.Unverified, rec.Tagged, rec.TagReason, rec.Note, rec.Closing, shown,
-		})
+		return e.out.element(f)
 	}
-	f := &rec.Finding
 	field := func(k, v string) {
 		if v != "" {
 			e.out.say("%-12s %s", k, safe(v))
 		}
 	}
-	field("finding", f.ID)
+	field("finding", f.Finding)
 	field("type", f.Type)
-	field("severity", f.Severity.String())
+	field("severity", coffer.Severity(f.Severity).String())
 	field("object", "s3://"+f.Object.Bucket+"/"+f.Object.Key)
 	field("version", f.Object.VersionID)
-	field("created", f.CreatedAt.UTC().Format("2006-01-02 15:04:05 MST"))
-	field("state", string(rec.State))
-	field("reason", rec.Reason)
-	field("status", string(rec.Status))
-	field("verdict", string(rec.Verdict))
-	field("note", rec.Note)
-	if rec.Notes > 0 {
-		field("notes", fmt.Sprintf("%d; see coffer finding note %s", rec.Notes, f.ID))
+	field("created", f.Created.UTC().Format("2006-01-02 15:04:05 MST"))
+	field("state", f.State)
+	field("reason", f.Reason)
+	field("status", f.Status)
+	field("verdict", f.Verdict)
+	field("note", f.Note)
+	if f.Notes > 0 {
+		field("notes", fmt.Sprintf("%d; see coffer finding note %s", f.Notes, f.Finding))
 	}
-	field("owner", rec.Owner)
-	field("tickets", strings.Join(rec.Tickets, " "))
-	field("fixed by", rec.Plan)
-	if c := rec.Closing; c != nil {
+	field("owner", f.Owner)
+	field("tickets", strings.Join(f.Tickets, " "))
+	field("fixed by", f.Plan)
+	if c := f.Closing; c != nil {
 		field("closed", fmt.Sprintf("%s; authentication data: %t; origin: %s; corrective action: %s", c.Disposition, c.AuthenticationData, c.Origin, c.CorrectiveAction))
 	}
 	field("bucket", protection(f.OnBucket))
 	tagged := "yes"
-	if !rec.Tagged {
+	if !f.Tagged {
 		tagged = "no"
 	}
-	if rec.TagReason != "" {
-		tagged += " (" + rec.TagReason + ")"
+	if f.TagReason != "" {
+		tagged += " (" + f.TagReason + ")"
 	}
 	field("tagged", tagged)
 	e.out.say("")
 	t := e.out.table(2, "N", "TYPE", "AT", "OUTCOME", "MASKED", "VERDICT")
-	for _, o := range shown {
-		t.row(fmt.Sprint(o.N), string(o.Type), o.At.String(), string(o.Outcome), o.Masked, string(o.Verdict))
+	for _, o := range f.Occurrences {
+		t.row(fmt.Sprint(o.N), o.Type, o.At, o.Outcome, o.Masked, o.Verdict)
 	}
 	t.print()
 	return nil
 }
 
-func protection(p coffer.Protection) string {
+func protection(p api.Protection) string {
 	s := ""
 	if p.Encryption != "" {
 		s = "encryption " + p.Encryption
@@ -228,16 +217,14 @@ type findingRelocateCmd struct {
 }
 
 func (c *findingRelocateCmd) Run(e *env) error {
-	a, err := e.open()
+	cl, err := e.client()
 	if err != nil {
 		return err
 	}
-	if _, err := a.Pipeline.Relocate(e.ctx, e.ask(), c.ID); err != nil {
-		return err
-	}
-	rec, lines, err := a.Desk.Read(e.ctx, e.ask(), c.ID)
+	defer e.out.wait("relocate")()
+	f, err := cl.Relocate(e.ctx, c.ID)
 	if err != nil {
-		return err
+		return e.named("finding", c.ID, err)
 	}
-	return e.showFinding(rec, lines)
+	return e.showFinding(f)
 }

@@ -11,7 +11,8 @@ import (
 	"time"
 
 	"coffer"
-	"coffer/macie"
+	"coffer/api"
+	"coffer/client"
 	"coffer/pipeline"
 )
 
@@ -24,28 +25,12 @@ func (ingestCmd) Help() string {
 	return "One line is printed for each document. Exit code 1 if one of them failed; what is no sensitive data finding is skipped, with the reason."
 }
 
-// ingestLine is the contract of `coffer ingest --json`.
-type ingestLine struct {
-	Finding     *string         `json:"finding"`
-	Object      *ingestObject   `json:"object"`
-	Status      pipeline.Status `json:"status"`
-	Occurrences int             `json:"occurrences"`
-	Sealed      int             `json:"sealed"`
-	Reason      string          `json:"reason"`
-	Fetched     int64           `json:"fetched,omitempty"` // bytes of the object that came over the network
-}
-
-type ingestObject struct {
-	Bucket    string `json:"bucket"`
-	Key       string `json:"key"`
-	VersionID string `json:"versionId"`
-}
-
 func (c *ingestCmd) Run(e *env) error {
-	if _, err := e.open(); err != nil {
+	cl, err := e.client()
+	if err != nil {
 		return err
 	}
-	in := &intake{e: e, p: e.out.progress("ingest")}
+	in := &intake{e: e, cl: cl, p: e.out.progress("ingest")}
 	for _, name := range c.Input {
 		if err := in.input(name); err != nil {
 			return err
@@ -58,8 +43,9 @@ func (c *ingestCmd) Run(e *env) error {
 // intake feeds documents to the pipeline and reports each.
 type intake struct {
 	e       *env
+	cl      *client.Client
 	p       *progress
-	counts  map[pipeline.Status]int
+	counts  map[string]int
 	sealed  int
 	fetched int64
 	n       int
@@ -98,47 +84,46 @@ func (in *intake) file(name string) error {
 }
 
 func (in *intake) stream(r io.Reader, name string) error {
-	for d, err := range macie.Decode(in.e.ctx, r) {
+	n := 0
+	for line, err := range in.cl.Ingest(in.e.ctx, r, filepath.Base(name), true) {
+		n++
 		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			return fmt.Errorf("%s, document %d: %w", name, n, err)
 		}
-		if d.Err != nil {
-			d.Err = fmt.Errorf("%s: %w", name, d.Err)
+		if line.Finding == nil && line.Status == string(pipeline.Failed) {
+			line.Reason = name + ": " + line.Reason
 		}
-		res, err := in.e.app.Pipeline.TakeDocument(in.e.ctx, in.e.ask(), d, coffer.OriginOperator, filepath.Base(name))
-		if err != nil {
-			return fmt.Errorf("%s, document %d: %w", name, d.N, err)
-		}
-		if err := in.report(res); err != nil {
+		if err := in.report(line); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (in *intake) report(res pipeline.Result) error {
+func (in *intake) report(line api.Line) error {
 	if in.counts == nil {
-		in.counts = map[pipeline.Status]int{}
+		in.counts = map[string]int{}
 		in.t = in.e.out.table(2, "STATUS", "FINDING", "OBJECT", "FOUND", "SEALED", "REASON")
 	}
-	in.counts[res.Status]++
-	in.sealed += res.Sealed
-	in.fetched += res.Fetched
+	in.counts[line.Status]++
+	in.sealed += line.Sealed
+	in.fetched += line.Fetched
 	in.n++
 	in.p.at(in.n, 0)
-	if in.e.JSON {
-		line := ingestLine{Status: res.Status, Occurrences: res.Occurrences, Sealed: res.Sealed, Reason: res.Reason, Fetched: res.Fetched}
-		if res.IsFinding {
-			line.Finding = &res.Finding
-			line.Object = &ingestObject{res.Object.Bucket, res.Object.Key, res.Object.VersionID}
+	object := ""
+	for _, o := range []*api.LineObject{line.Object, line.About} {
+		if o != nil {
+			object = "s3://" + o.Bucket + "/" + o.Key
 		}
+	}
+	if line.About = nil; in.e.JSON {
 		return in.e.out.element(line)
 	}
-	object := ""
-	if res.Object != nil {
-		object = "s3://" + res.Object.Bucket + "/" + res.Object.Key
+	finding := ""
+	if line.Finding != nil {
+		finding = *line.Finding
 	}
-	in.t.row(string(res.Status), res.Finding, object, fmt.Sprint(res.Occurrences), fmt.Sprint(res.Sealed), res.Reason)
+	in.t.row(line.Status, finding, object, fmt.Sprint(line.Occurrences), fmt.Sprint(line.Sealed), line.Reason)
 	return nil
 }
 
@@ -151,7 +136,7 @@ func (in *intake) done() error {
 		}
 		in.e.out.say("\n%s; %s sealed.%s", plural(in.n, "document"), plural(in.sealed, "value"), moved)
 	}
-	if in.counts[pipeline.Failed] > 0 {
+	if in.counts[string(pipeline.Failed)] > 0 {
 		return &quietError{}
 	}
 	return nil
@@ -166,18 +151,14 @@ type intakeListCmd struct {
 }
 
 func (c *intakeListCmd) Run(e *env) error {
-	a, err := e.open()
-	if err != nil {
-		return err
-	}
-	list, err := a.Pipeline.ListArrivals(e.ctx, e.ask())
+	cl, err := e.client()
 	if err != nil {
 		return err
 	}
 	t := e.out.table(4, "LAST", "SEEN", "STATUS", "KIND", "FINDING", "REASON")
-	for i, x := range list {
-		if c.Limit > 0 && i == c.Limit {
-			break
+	for x, err := range cl.Arrivals(e.ctx, c.Limit) {
+		if err != nil {
+			return err
 		}
 		if e.JSON {
 			if err := e.out.element(x); err != nil {
@@ -185,7 +166,7 @@ func (c *intakeListCmd) Run(e *env) error {
 			}
 			continue
 		}
-		t.row(x.Last.Format(time.DateTime), fmt.Sprint(x.Seen), string(x.Status), string(x.Kind), x.Finding, x.Reason)
+		t.row(x.Last.Format(time.DateTime), fmt.Sprint(x.Seen), x.Status, x.Kind, x.Finding, x.Reason)
 	}
 	if !e.JSON {
 		t.print()

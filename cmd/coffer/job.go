@@ -2,11 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"coffer"
+	"coffer/api"
+	"coffer/client"
 	"coffer/job"
 )
 
@@ -20,16 +21,16 @@ type jobListCmd struct {
 }
 
 func (c *jobListCmd) Run(e *env) error {
-	a, err := e.open()
-	if err != nil {
-		return err
-	}
-	jobs, err := a.Jobs.List(e.ctx, e.ask())
+	cl, err := e.client()
 	if err != nil {
 		return err
 	}
 	if c.ID != "" {
-		return e.jobItems(c.ID)
+		return e.jobItems(cl, c.ID)
+	}
+	jobs, err := cl.Jobs(e.ctx)
+	if err != nil {
+		return err
 	}
 	t := e.out.table(5, "JOB", "KIND", "STATE", "DONE", "STARTED", "LAST ERROR")
 	for _, j := range jobs {
@@ -43,7 +44,7 @@ func (c *jobListCmd) Run(e *env) error {
 		if j.Failed > 0 {
 			done += fmt.Sprintf(", %d failed", j.Failed)
 		}
-		t.row(j.ID, j.Kind, string(j.State), done, j.Created.Local().Format(time.DateTime), j.Error)
+		t.row(j.Job, j.Kind, j.State, done, j.Created.Local().Format(time.DateTime), j.Error)
 	}
 	if !e.JSON {
 		t.print()
@@ -51,23 +52,19 @@ func (c *jobListCmd) Run(e *env) error {
 	return nil
 }
 
-func (e *env) jobItems(id string) error {
-	if _, err := e.app.Jobs.Get(e.ctx, id); err != nil {
-		return err
-	}
-	items, err := e.app.Jobs.Items(e.ctx, id)
-	if err != nil {
-		return err
-	}
+func (e *env) jobItems(cl *client.Client, id string) error {
 	t := e.out.table(2, "ITEM", "STATE", "RESULT")
-	for _, i := range items {
+	for i, err := range cl.Items(e.ctx, id) {
+		if err != nil {
+			return e.named("job", id, err)
+		}
 		if e.JSON {
 			if err := e.out.element(i); err != nil {
 				return err
 			}
 			continue
 		}
-		state, result := string(i.State), i.Result
+		state, result := i.State, i.Result
 		if state == "" {
 			state = "-"
 		}
@@ -87,21 +84,21 @@ type jobCancelCmd struct {
 }
 
 func (c *jobCancelCmd) Run(e *env) error {
-	a, err := e.open()
+	cl, err := e.client()
 	if err != nil {
 		return err
 	}
-	j, err := a.Jobs.Cancel(e.ctx, e.ask(), c.Job)
+	j, err := cl.Cancel(e.ctx, c.Job)
 	if err != nil {
-		return err
+		return e.named("job", c.Job, err)
 	}
 	if e.JSON {
 		return e.out.element(j)
 	}
-	if j.State == job.Cancelled {
-		e.out.say("%s is cancelled; %d of %s were done.", j.ID, j.Done, plural(j.Total, "item"))
+	if j.State == string(job.Cancelled) {
+		e.out.say("%s is cancelled; %d of %s were done.", j.Job, j.Done, plural(j.Total, "item"))
 	} else {
-		e.out.say("%s ends after the item that it is doing now.", j.ID)
+		e.out.say("%s ends after the item that it is doing now.", j.Job)
 	}
 	return nil
 }
@@ -111,38 +108,68 @@ type resuming struct {
 	Resume string `help:"Take up a job that was interrupted, with what it was started with." placeholder:"JOB"`
 }
 
-// begin makes a job, or finds the one that is to be resumed. setup returns what a new one consists of.
-func (e *env) begin(resume, kind string, setup func() (params map[string]string, refs []string, err error)) (*job.Job, error) {
-	if resume != "" {
-		j, err := e.app.Jobs.Get(e.ctx, resume)
-		if err == nil && j.Kind != kind {
-			err = fmt.Errorf("%s is a job of kind %s, not %s: %w", j.ID, j.Kind, kind, coffer.ErrInvalid)
+// resume takes a job of a kind up again and follows it as [env.follow] does; each is told of the items that were not done before.
+func (e *env) resume(cl *client.Client, id, kind, what, again string, each func(api.Item) error) (api.Job, error) {
+	j, err := cl.Job(e.ctx, id)
+	if err != nil {
+		return j, e.named("job", id, err)
+	}
+	if j.Kind != kind {
+		return j, fmt.Errorf("%s is a job of kind %s, not %s: %w", j.Job, j.Kind, kind, coffer.ErrInvalid)
+	}
+	done := map[string]bool{}
+	for i, err := range cl.Items(e.ctx, id) {
+		if err != nil {
+			return j, err
 		}
+		done[i.Ref] = i.State == string(job.Done)
+	}
+	if j, err = cl.Resume(e.ctx, id); err != nil {
 		return j, err
 	}
-	params, refs, err := setup()
-	if err != nil {
-		return nil, err
-	}
-	return e.app.Jobs.New(e.ctx, e.caller, kind, params, refs)
+	return e.follow(cl, j, done, what, again, each)
 }
 
-// work runs a job in the foreground, with progress. What went wrong with single items do has said already.
-func (e *env) work(j *job.Job, what, resume string, do func(ctx context.Context, ref string) (string, error)) error {
+// follow shows how far a job has come until it ends, tells each, where it is not nil, of the items that are done and not in before, and
+// says what went wrong with the others. In the process itself the job ends with the command, at a server it goes on without it.
+func (e *env) follow(cl *client.Client, j api.Job, before map[string]bool, what, again string, each func(api.Item) error) (api.Job, error) {
 	p := e.out.progress(what)
-	ended, err := e.app.Jobs.Run(e.ctx, j.ID, do, func(j *job.Job) { p.at(j.Done+j.Failed, j.Total) })
-	p.end()
-	if err != nil {
-		if ended != nil && !ended.State.Ended() && !errors.Is(err, coffer.ErrConflict) {
-			err = fmt.Errorf("%w; what is left can be done with: %s --resume %s", err, resume, j.ID)
+	var err error
+	for now, werr := range cl.Watch(e.ctx, j.Job) {
+		if err = werr; err != nil {
+			break
 		}
-		return err
+		j = now
+		p.at(j.Done+j.Failed, j.Total)
 	}
-	switch ended.State {
-	case job.Cancelled:
-		return fmt.Errorf("%s was cancelled; %d of %s were done: %w", j.ID, ended.Done, plural(ended.Total, "item"), context.Canceled)
-	case job.Failed:
-		return &quietError{}
+	p.end()
+	if err == nil && !j.Over() {
+		err = fmt.Errorf("%s was interrupted: %w", j.Job, coffer.ErrUnavailable)
+		if j.Error != "" {
+			err = fmt.Errorf("%s was interrupted: %s: %w", j.Job, j.Error, coffer.ErrUnavailable)
+		}
 	}
-	return nil
+	if err != nil {
+		return j, fmt.Errorf("%w; what is left can be done with: %s --resume %s", err, again, j.Job)
+	}
+	for i, err := range cl.Items(e.ctx, j.Job) {
+		switch {
+		case err != nil:
+			return j, err
+		case i.State == string(job.Failed) && j.Kind != keyRotation: // pieces of the key table all fail alike
+			err := kept(i.Error)
+			e.fail(fmt.Errorf("%s: %w", i.Ref, err), code(err))
+		case each != nil && i.State == string(job.Done) && !before[i.Ref]:
+			if err := each(i); err != nil {
+				return j, err
+			}
+		}
+	}
+	switch j.State {
+	case string(job.Cancelled):
+		return j, fmt.Errorf("%s was cancelled; %d of %s were done: %w", j.Job, j.Done, plural(j.Total, "item"), context.Canceled)
+	case string(job.Failed):
+		return j, &quietError{}
+	}
+	return j, nil
 }

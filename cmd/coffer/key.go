@@ -1,14 +1,16 @@
 package main
 
 import (
-	"context"
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"coffer/app"
+	"coffer/api"
+	"coffer/client"
 )
 
 type keyCmd struct {
@@ -19,11 +21,11 @@ type keyCmd struct {
 type keyListCmd struct{}
 
 func (keyListCmd) Run(e *env) error {
-	a, err := e.open()
+	cl, err := e.client()
 	if err != nil {
 		return err
 	}
-	keys, err := a.WrappingKeys(e.ctx, e.ask())
+	keys, err := cl.Keys(e.ctx)
 	if err != nil {
 		return err
 	}
@@ -60,6 +62,9 @@ func (keyListCmd) Run(e *env) error {
 	return nil
 }
 
+// keyRotation is the kind of job that wraps all data keys anew.
+const keyRotation = "key.rotate"
+
 type keyRotateCmd struct {
 	resuming
 	OnDemand bool          `help:"With kms: have AWS KMS make new material for the configured keys; it allows 25 in a key's life."`
@@ -76,69 +81,84 @@ func (keyRotateCmd) Help() string {
 }
 
 func (c *keyRotateCmd) Run(e *env) error {
-	a, err := e.open()
+	if c.OnDemand && (c.Retire || c.Resume != "") {
+		return usage("--on-demand stands alone")
+	}
+	cl, err := e.client()
 	if err != nil {
 		return err
 	}
 	switch {
-	case c.OnDemand && (c.Retire || c.Resume != ""):
-		return usage("--on-demand stands alone")
-	case c.OnDemand && a.OwnKeys():
-		return usage("--on-demand is for keys of AWS KMS; a key file gets a new key by each rotation")
+	case c.OnDemand:
+		if err := c.onDemand(e); err != nil {
+			return err
+		}
 	case c.Retire:
-		return c.retire(e)
-	}
-	j, err := e.begin(c.Resume, "key.rotate", func() (map[string]string, []string, error) {
-		if !c.OnDemand && !a.OwnKeys() {
-			return nil, app.RewrapItems(), nil
-		}
-		ids, err := a.RotateKeys(e.ctx, e.ask())
-		if err != nil {
-			return nil, nil, err
-		}
-		return map[string]string{"key": ids[0]}, app.RewrapItems(), nil
-	})
-	if err != nil {
-		return err
+		return c.retire(e, cl)
 	}
 	wrapped := 0
-	var failed error // of the first piece that failed for good: all fail alike
-	err = e.work(j, "wrap data keys", "coffer key rotate", func(ctx context.Context, item string) (string, error) {
-		n, err := a.Rewrap(ctx, e.ask(), item)
-		wrapped += n
-		if failed == nil && err != nil {
-			failed = err
+	each := func(i api.Item) error {
+		n, _, _ := strings.Cut(i.Result, " ")
+		k, err := strconv.Atoi(n)
+		wrapped += k
+		return err
+	}
+	var j api.Job
+	if c.Resume != "" {
+		j, err = e.resume(cl, c.Resume, keyRotation, "wrap data keys", "coffer key rotate", each)
+	} else if j, err = cl.RotateKeys(e.ctx); err == nil {
+		j, err = e.follow(cl, j, nil, "wrap data keys", "coffer key rotate", each)
+	}
+	if quiet := (*quietError)(nil); errors.As(err, &quiet) {
+		return fmt.Errorf("not all data keys were wrapped anew; it can be done again: %w", kept(j.Error))
+	}
+	if err != nil {
+		return err
+	}
+	keys, err := cl.Keys(e.ctx)
+	if err != nil {
+		return err
+	}
+	current := ""
+	for _, k := range keys {
+		if k.Current {
+			current = cmp.Or(current, k.ID)
 		}
-		return plural(n, "data key"), err
-	})
-	if quiet := (*quietError)(nil); errors.As(err, &quiet) && failed != nil {
-		return fmt.Errorf("not all data keys were wrapped anew; it can be done again: %w", failed)
-	}
-	if err != nil {
-		return err
-	}
-	current, err := a.CurrentKeys(e.ctx)
-	if err != nil {
-		return err
 	}
 	if e.JSON {
-		return e.out.element(map[string]any{"key": current[0], "wrapped": wrapped, "job": j.ID})
+		return e.out.element(map[string]any{"key": current, "wrapped": wrapped, "job": j.Job})
 	}
-	e.out.say("%s is the current key; %s wrapped anew.", current[0], plural(wrapped, "data key"))
-	if a.OwnKeys() {
+	e.out.say("%s is the current key; %s wrapped anew.", current, plural(wrapped, "data key"))
+	if slices.ContainsFunc(keys, func(k api.Key) bool { return !k.Superseded.IsZero() }) {
 		e.out.say("The old key stays until: coffer key rotate --retire")
 	}
 	return nil
 }
 
-func (c *keyRotateCmd) retire(e *env) error {
+// onDemand has the key service make new material.
+func (c *keyRotateCmd) onDemand(e *env) error {
+	if e.Server != "" {
+		return usage("--on-demand is for the machine of the installation, without --server")
+	}
+	if e.app.OwnKeys() {
+		return usage("--on-demand is for keys of AWS KMS; a key file gets a new key by each rotation")
+	}
+	_, err := e.app.RotateKeys(e.ctx, e.ask())
+	return err
+}
+
+func (c *keyRotateCmd) retire(e *env, cl *client.Client) error {
 	if c.Age < 0 {
 		return usage("--age is not negative")
 	}
 	if ok, err := e.confirm(c.Yes, "Remove superseded wrapping keys? Old backups of the key table cannot be opened without them."); err != nil || !ok {
 		return err
 	}
-	ids, err := e.app.RetireKeys(e.ctx, e.ask(), c.Age)
+	seconds := int64(c.Age / time.Second)
+	ids, err := cl.RetireKeys(e.ctx, api.RetireBody{AgeSeconds: &seconds})
+	if err != nil {
+		return err
+	}
 	for _, id := range ids {
 		if e.JSON {
 			if err := e.out.element(map[string]string{"retired": id}); err != nil {
@@ -147,9 +167,6 @@ func (c *keyRotateCmd) retire(e *env) error {
 			continue
 		}
 		e.out.say("%s is removed.", id)
-	}
-	if err != nil {
-		return err
 	}
 	if len(ids) == 0 {
 		e.out.say("No wrapping key is unused and was superseded at least %s ago.", c.Age)

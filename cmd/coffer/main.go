@@ -18,7 +18,9 @@ import (
 	"coffer"
 	"coffer/access"
 	"coffer/app"
+	"coffer/client"
 	"coffer/store"
+	"coffer/web"
 
 	"github.com/alecthomas/kong"
 )
@@ -39,6 +41,8 @@ type globals struct {
 	Originals string `help:"Where originals are kept, sealed." placeholder:"dir:PATH|s3:BUCKET"`
 	Keys      string `help:"Where the wrapping keys are." placeholder:"keyfile:PATH|kms:KEY"`
 	Store     string `help:"Where findings and sealed values are stored." placeholder:"sqlite:PATH|dynamodb:TABLE"`
+	Server    string `help:"Address of a Coffer server: ask it instead of a home on this machine." placeholder:"URL" env:"COFFER_SERVER"`
+	TokenFile string `help:"File with the access token for the server; else it is in COFFER_TOKEN." placeholder:"FILE" env:"COFFER_TOKEN_FILE"`
 	JSON      bool   `name:"json" help:"Write JSON Lines to standard output, and an error as one object to standard error."`
 }
 
@@ -83,6 +87,8 @@ type env struct {
 	parser *kong.Kong
 	app    *app.App
 	caller access.Caller
+	api    *web.Server // of app
+	asks   *client.Client
 }
 
 // run is the program as a function: tests call it, and main does.
@@ -120,7 +126,12 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		e.fail(fmt.Errorf("%w; run `coffer help`", err), "usage")
 		return exitUsage
 	}
-	err = kctx.Run(e)
+	if err = e.where(kctx); err == nil {
+		err = kctx.Run(e)
+	}
+	if e.api != nil {
+		e.api.Close() // what runs in it ends after the item that it is at
+	}
 	if e.app != nil {
 		// The last entries of the log are under a signed checkpoint when the command ends.
 		err = errors.Join(err, e.app.Close())
@@ -165,26 +176,39 @@ type quietError struct{}
 
 func (*quietError) Error() string { return "failed" }
 
+// kinds are the stable words for the kinds of errors.
+var kinds = []struct {
+	is   error
+	code string
+}{
+	{coffer.ErrDenied, "denied"}, {coffer.ErrUnavailable, "unavailable"}, {coffer.ErrConflict, "conflict"},
+	{coffer.ErrChanged, "changed"}, {coffer.ErrNotFound, "not-found"}, {coffer.ErrInvalid, "invalid"},
+	{coffer.ErrUnsupported, "unsupported"}, {coffer.ErrLimit, "limit"}, {coffer.ErrCorrupt, "corrupt"},
+	{context.Canceled, "cancelled"},
+}
+
 // code is the stable word for the kind of an error.
 func code(err error) string {
-	for _, c := range []struct {
-		is   error
-		code string
-	}{
-		{coffer.ErrDenied, "denied"}, {coffer.ErrUnavailable, "unavailable"}, {coffer.ErrConflict, "conflict"},
-		{coffer.ErrChanged, "changed"}, {coffer.ErrNotFound, "not-found"}, {coffer.ErrInvalid, "invalid"},
-		{coffer.ErrUnsupported, "unsupported"}, {coffer.ErrLimit, "limit"}, {coffer.ErrCorrupt, "corrupt"},
-		{context.Canceled, "cancelled"},
-	} {
-		if errors.Is(err, c.is) {
-			return c.code
+	for _, k := range kinds {
+		if errors.Is(err, k.is) {
+			return k.code
 		}
 	}
 	return "internal"
 }
 
+// kept is an error of which there is the text alone, such as one that a job keeps; it is of the same kind.
+func kept(text string) error {
+	for _, k := range kinds {
+		if rest, ok := strings.CutSuffix(text, k.is.Error()); ok {
+			return fmt.Errorf("%s%w", rest, k.is)
+		}
+	}
+	return errors.New(text)
+}
+
 func (e *env) fail(err error, code string) {
-	text := strings.TrimSuffix(err.Error(), ": usage")
+	text := strings.TrimSuffix(e.text(err), ": usage")
 	if e.JSON {
 		b, _ := json.Marshal(map[string]string{"error": text, "code": code})
 		fmt.Fprintf(e.stderr, "%s\n", b)

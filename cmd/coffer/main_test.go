@@ -46,8 +46,15 @@ func TestMain(m *testing.M) {
 //	        every line is a JSON object with exactly these members; a name with ? may be missing
 //	field NAME KEY [N]      sets the variable to the member, a.b for one inside another, of the Nth line of standard output
 //	lines N                 standard output has as many lines
+//
+// The condition [server] holds where the commands ask a server.
 func TestScripts(t *testing.T) {
 	t.Setenv("GOTMPDIR", memoryDir(t)) // where testscript makes its folders
+	runScripts(t, false, func(*testscript.Env) error { return nil })
+}
+
+func runScripts(t *testing.T, server bool, setup func(*testscript.Env) error) {
+	t.Helper()
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
@@ -55,7 +62,13 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("COFFER_HOME", filepath.Join(e.WorkDir, "home"))
 			e.Setenv("GORACE", os.Getenv("GORACE"))
-			return nil
+			return setup(e)
+		},
+		Condition: func(c string) (bool, error) {
+			if c != "server" {
+				return false, fmt.Errorf("condition %q is not known", c)
+			}
+			return server, nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"event": scriptEvent, "exit": scriptExit, "keys": scriptKeys, "field": scriptField, "lines": scriptLines,

@@ -1,17 +1,10 @@
 package main
 
 import (
-	"errors"
-	"fmt"
 	"strings"
-	"time"
 
 	"coffer"
-	"coffer/access"
-	"coffer/audit"
-	"coffer/object"
-	"coffer/pipeline"
-	"coffer/triage"
+	"coffer/api"
 )
 
 type objectCmd struct {
@@ -34,80 +27,18 @@ type objectShowCmd struct {
 	Object string `arg:"" name:"uri" help:"s3://BUCKET/KEY"`
 }
 
-type objectJSON struct {
-	Object   coffer.Object     `json:"object"`
-	Exists   bool              `json:"exists"`
-	Size     int64             `json:"size"`
-	Modified time.Time         `json:"modified,omitzero"`
-	Type     string            `json:"contentType,omitempty"`
-	Tags     []coffer.Tag      `json:"tags"`
-	Metadata map[string]string `json:"metadata,omitempty"`
-	Versions []versionJSON     `json:"versions"`
-	Copies   []object.Copy     `json:"copies,omitempty"`
-	Findings []triage.Summary  `json:"findings"`
-}
-
-type versionJSON struct {
-	VersionID string    `json:"versionId"`
-	Size      int64     `json:"size"`
-	Modified  time.Time `json:"modified"`
-	Latest    bool      `json:"latest,omitempty"`
-	Marker    bool      `json:"deleteMarker,omitempty"`
-	Locked    string    `json:"locked,omitempty"`
-}
-
 func (c *objectShowCmd) Run(e *env) error {
 	o, err := parseURI(c.Object, true)
 	if err != nil {
 		return err
 	}
-	a, err := e.open()
+	cl, err := e.client()
 	if err != nil {
 		return err
 	}
-	id := a.Pipeline.ObjectID(o)
-	ask := e.ask()
-	permit, err := a.Guard.Check(e.ctx, ask.Caller, access.ObjectRead, access.Resource{Kind: access.Object, ID: id, Bucket: o.Bucket}, ask.Context)
+	out, err := cl.Object(e.ctx, api.ObjectQuery{Bucket: o.Bucket, Key: o.Key})
 	if err != nil {
-		return err
-	}
-	if _, err := a.Log.Append(e.ctx, permit.Entry(audit.Done)); err != nil {
-		return err
-	}
-	out := objectJSON{Object: o, Tags: []coffer.Tag{}, Versions: []versionJSON{}, Findings: []triage.Summary{}}
-	info, err := a.Objects.Stat(e.ctx, o)
-	if err != nil && !errors.Is(err, coffer.ErrNotFound) {
-		return err
-	}
-	if err == nil {
-		out.Exists, out.Size, out.Modified, out.Type = true, info.Size, info.Modified, info.Attrs.ContentType
-		out.Metadata = info.Attrs.Metadata
-		out.Object.VersionID = info.VersionID
-		out.Tags = append(out.Tags, info.Attrs.Tags...)
-	}
-	for v, err := range a.Objects.Versions(e.ctx, o) {
-		if errors.Is(err, coffer.ErrNotFound) {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		out.Versions = append(out.Versions, versionJSON{v.VersionID, v.Size, v.Modified, v.Latest, v.Marker, v.Locked})
-	}
-	if out.Exists {
-		if out.Copies, err = a.Objects.Copies(e.ctx, o); err != nil {
-			return err
-		}
-	}
-	recs, err := pipeline.FindingsOn(e.ctx, a.Records, id)
-	if err != nil {
-		return err
-	}
-	for _, r := range recs {
-		out.Findings = append(out.Findings, r.Summary())
-	}
-	if !out.Exists && len(out.Versions) == 0 && len(out.Findings) == 0 {
-		return fmt.Errorf("object: %w", coffer.ErrNotFound)
+		return e.named("object", "", err)
 	}
 	if e.JSON {
 		return e.out.element(out)
@@ -141,7 +72,7 @@ func (c *objectShowCmd) Run(e *env) error {
 		e.out.say("  copy     %s %s", x.What, safe(x.Name))
 	}
 	for _, f := range out.Findings {
-		e.out.say("  finding  %s %s, %s, %d of %d sealed", f.ID, f.Severity, f.Status, f.Sealed, f.Count)
+		e.out.say("  finding  %s %s, %s, %d of %d sealed", f.Finding, coffer.Severity(f.Severity), f.Status, f.Sealed, f.Occurrences)
 	}
 	return nil
 }
@@ -159,36 +90,24 @@ func (c *objectListCmd) Run(e *env) error {
 			return err
 		}
 	}
-	a, err := e.open()
+	cl, err := e.client()
 	if err != nil {
 		return err
 	}
-	ask := e.ask()
-	permit, err := a.Guard.Check(e.ctx, ask.Caller, access.ObjectRead, access.Resource{Kind: access.Object, ID: "list", Bucket: o.Bucket}, ask.Context)
-	if err != nil {
-		return err
-	}
-	if _, err := a.Log.Append(e.ctx, permit.Entry(audit.Done)); err != nil {
-		return err
-	}
-	n := 0
-	for info, err := range a.Objects.List(e.ctx, o.Bucket, o.Key, "") {
+	for x, err := range cl.Objects(e.ctx, o.Bucket, o.Key, c.Limit) {
 		if err != nil {
 			return err
 		}
-		if n++; c.Limit > 0 && n > c.Limit {
-			break
-		}
 		if e.JSON {
-			if err := e.out.element(map[string]any{"bucket": info.Bucket, "key": info.Key, "size": info.Size}); err != nil {
+			if err := e.out.element(x); err != nil {
 				return err
 			}
 			continue
 		}
-		if info.Key == "" {
-			e.out.say("s3://%s", safe(info.Bucket))
+		if x.Key == "" {
+			e.out.say("s3://%s", safe(x.Bucket))
 		} else {
-			e.out.say("%12d  s3://%s/%s", info.Size, safe(info.Bucket), safe(info.Key))
+			e.out.say("%12d  s3://%s/%s", x.Size, safe(x.Bucket), safe(x.Key))
 		}
 	}
 	return nil
@@ -200,36 +119,22 @@ type objectVersioningCmd struct {
 }
 
 func (c *objectVersioningCmd) Run(e *env) error {
-	a, err := e.open()
+	cl, err := e.client()
 	if err != nil {
 		return err
 	}
-	ask := e.ask()
-	action := access.AdminObject
+	var v api.Versioning
 	if c.State == "" {
-		action = access.ObjectRead
+		v, err = cl.Versioning(e.ctx, c.Bucket)
+	} else {
+		v, err = cl.SetVersioning(e.ctx, c.Bucket, c.State)
 	}
-	permit, err := a.Guard.Check(e.ctx, ask.Caller, action, access.Resource{Kind: access.Object, ID: "bucket", Bucket: c.Bucket}, ask.Context)
-	if err != nil {
-		return err
-	}
-	entry := permit.Entry(audit.Done)
-	entry.Detail = map[string]string{"versioning": c.State}
-	if _, err := a.Log.Append(e.ctx, entry); err != nil {
-		return err
-	}
-	if c.State != "" {
-		if err := a.Dir.SetVersioning(e.ctx, c.Bucket, c.State == "on"); err != nil {
-			return err
-		}
-	}
-	state, err := a.Objects.Versioning(e.ctx, c.Bucket)
 	if err != nil {
 		return err
 	}
 	if e.JSON {
-		return e.out.element(map[string]any{"bucket": c.Bucket, "versioning": state})
+		return e.out.element(v)
 	}
-	e.out.say("versioning of %s: %s", safe(c.Bucket), state)
+	e.out.say("versioning of %s: %s", safe(v.Bucket), v.Versioning)
 	return nil
 }

@@ -201,6 +201,35 @@ func (p *progress) end() {
 	}
 }
 
+// wait shows, like a progress of which nothing is known, how long something takes that is one step, until the function that it returns is
+// called.
+func (o *output) wait(what string) (end func()) {
+	if !o.bar {
+		return func() {}
+	}
+	stop, over := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(over)
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for n := 1; ; n++ {
+			select {
+			case <-stop:
+				if n > 1 {
+					fmt.Fprint(o.err, "\r\x1b[K")
+				}
+				return
+			case <-tick.C:
+				fmt.Fprintf(o.err, "\r\x1b[K%s %d s", what, n)
+			}
+		}
+	}()
+	return func() {
+		close(stop)
+		<-over
+	}
+}
+
 // plural returns "1 value", "2 values".
 func plural(n int, what string) string {
 	if n == 1 {

@@ -14,6 +14,7 @@ import (
 
 	"coffer"
 	"coffer/access"
+	"coffer/api"
 	"coffer/app"
 
 	"go.yaml.in/yaml/v3"
@@ -366,45 +367,31 @@ func (c *policyExplainCmd) Run(e *env) error {
 		return usage("no action is called %q; coffer policy explain lists them", c.Action)
 	}
 	d := access.Actions[i]
-	a, err := e.open()
+	if c.On != "" && !slices.Contains(d.On, access.Plan) && !slices.Contains(d.On, access.Finding) {
+		return usage("%s is not asked about findings or plans", d.Action)
+	}
+	cl, err := e.client()
 	if err != nil {
 		return err
 	}
-	r := access.Request{Action: d.Action, Caller: e.caller, Context: e.reason(c.Reason, c.Note).Context,
-		Resource: access.Resource{Kind: d.On[0], ID: "resource", Origins: []coffer.Origin{coffer.OriginMacie}}}
-	if c.Role != nil {
-		r.Caller = access.Caller{ID: "a-person", Kind: access.UserCaller, Roles: c.Role}
-		r.Context.Local, r.Context.SignedIn = false, r.Context.Now
-	}
-	if c.Pending {
-		r.Context.Requester = "another-person"
-	}
-	if c.On != "" {
-		// What stands in the record reaches the answer, so that reading it is asked for and logged like any reading.
-		if r.Resource, err = e.resource(d, c.On, &r.Context); err != nil {
-			return err
-		}
-	} else if r.Resource.Kind == access.System {
-		r.Resource = access.Resource{Kind: access.System}
-	}
-	policy, err := a.Guard.Current(e.ctx)
+	dec, err := cl.Explain(e.ctx, api.ExplainBody{Action: c.Action, On: c.On, Roles: c.Role, Reason: c.Reason, Note: c.Note, Pending: c.Pending})
 	if err != nil {
-		return err
-	}
-	dec := policy.Decide(r)
-	var who []string
-	if !dec.Allow {
-		who = policy.WhoMay(r)
+		return e.named("finding or plan", c.On, err)
 	}
 	if e.JSON {
-		return e.out.element(map[string]any{
-			"action": d.Action, "on": r.Resource.Kind, "decision": verdictOf(dec), "policies": orEmpty(dec.Policies), "errors": orEmpty(dec.Errors),
-			"advice": dec.Advice, "ask": orEmpty(who), "hash": dec.Hash,
-		})
+		return e.out.element(dec)
 	}
-	role := strings.Join(r.Caller.Roles, ", ")
+	roles := c.Role
+	if roles == nil {
+		who, err := cl.Caller(e.ctx)
+		if err != nil {
+			return err
+		}
+		roles = who.Roles
+	}
+	role := strings.Join(roles, ", ")
 	switch {
-	case dec.Allow:
+	case dec.Decision == "allow":
 		e.out.say("%s is allowed to %s%s.", d.Action, safe(role), by(dec.Policies))
 	case len(dec.Policies) > 0:
 		e.out.say("%s is forbidden to %s%s.", d.Action, safe(role), by(dec.Policies))
@@ -417,28 +404,8 @@ func (c *policyExplainCmd) Run(e *env) error {
 	if dec.Advice != "" {
 		e.out.say("  %s", safe(dec.Advice))
 	}
-	if len(who) > 0 {
-		e.out.say("  under the same circumstances it is allowed to: %s", strings.Join(who, ", "))
+	if len(dec.Ask) > 0 {
+		e.out.say("  under the same circumstances it is allowed to: %s", strings.Join(dec.Ask, ", "))
 	}
 	return nil
-}
-
-// resource describes the finding or plan with this id to the policies.
-func (e *env) resource(d access.Description, id string, circumstances *access.Context) (access.Resource, error) {
-	switch {
-	case slices.Contains(d.On, access.Plan) && (len(d.On) == 1 || strings.HasPrefix(id, "plan-")):
-		p, err := e.app.Remedy.Read(e.ctx, e.ask(), id)
-		if err != nil {
-			return access.Resource{}, err
-		}
-		p.Circumstances(circumstances, d.Action)
-		return e.app.Remedy.Resource(e.ctx, p)
-	case slices.Contains(d.On, access.Finding):
-		rec, _, err := e.app.Desk.Read(e.ctx, e.ask(), id)
-		if err != nil {
-			return access.Resource{}, err
-		}
-		return rec.Resource(), nil
-	}
-	return access.Resource{}, usage("%s is not asked about findings or plans", d.Action)
 }

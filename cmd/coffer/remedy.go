@@ -1,16 +1,14 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
-	"coffer"
+	"coffer/api"
 	"coffer/remedy"
 	"coffer/triage"
 
@@ -42,36 +40,13 @@ func (remedyPlanCmd) Help() string {
 	return "Examples: coffer remedy plan ID --action redact. Or for many objects: coffer remedy plan --filter bucket=exports --filter severity=high --action tokenise."
 }
 
-// planJSON is the contract of `coffer remedy plan --json`.
-type planJSON struct {
-	Plan          string                  `json:"plan"`
-	Object        coffer.Object           `json:"object"`
-	Finding       string                  `json:"finding"`
-	Findings      []string                `json:"findings"`
-	Action        remedy.Action           `json:"action"`
-	Status        remedy.State            `json:"status"`
-	Changes       []changeJSON            `json:"changes"`
-	Counts        map[coffer.DataType]int `json:"counts"`
-	Total         int                     `json:"total"`
-	Swept         int                     `json:"swept"`
-	Possible      int                     `json:"possible"`
-	PossiblePlace []remedy.Possible       `json:"possiblePlaces,omitempty"`
-	Leaves        map[string]int          `json:"leaves,omitempty"`
-	Residual      []string                `json:"residual"`
-	Warnings      []string                `json:"warnings,omitempty"`
-	UndoUntil     *time.Time              `json:"undoUntil,omitempty"`
+// planLine is the contract of `coffer remedy plan --json`: a plan without who made and approved it and how it ended.
+type planLine struct {
+	api.Plan
+	By        *string         `json:"by,omitempty"`
+	Approvals *[]api.Approval `json:"approvals,omitempty"`
+	Applied   *api.Applied    `json:"applied,omitempty"`
 }
-
-type changeJSON struct {
-	N      int             `json:"n,omitempty"`
-	Type   coffer.DataType `json:"type"`
-	At     coffer.Location `json:"at"`
-	Before string          `json:"before"`
-	After  string          `json:"after"`
-	Why    string          `json:"why"`
-}
-
-const maxListed = 1000 // changes listed of one plan
 
 func (c *remedyPlanCmd) Run(e *env) error {
 	f, err := triage.ParseFilter(c.Filter...)
@@ -86,162 +61,82 @@ func (c *remedyPlanCmd) Run(e *env) error {
 	case c.Resume == "" && c.Action == "":
 		return usage("give --action redact, mask, tokenise, quarantine or delete")
 	}
-	a, err := e.open()
+	cl, err := e.client()
 	if err != nil {
 		return err
 	}
-	ids := c.ID
-	if len(c.Filter) > 0 {
-		list, err := a.Desk.List(e.ctx, e.ask(), f)
+	planned := func(i api.Item) error {
+		p, _, err := cl.Plan(e.ctx, i.Result)
 		if err != nil {
 			return err
 		}
-		for _, s := range list {
-			if s.Status.Active() && s.Sealed > 0 {
-				ids = append(ids, s.ID)
-			}
-		}
-		if len(ids) == 0 {
-			return fmt.Errorf("no open finding with sealed values matches the filter: %w", coffer.ErrNotFound)
-		}
+		return e.showPlan(p)
 	}
-	if c.Resume == "" {
-		groups, err := a.Remedy.Groups(e.ctx, ids...)
-		if err != nil {
-			return err
-		}
-		if len(groups) == 1 {
-			return e.plan(e.ctx, groups[0], c.options(c.Action, c.Include, c.OnlyReported))
-		}
-		ids = ids[:0:0]
-		for _, g := range groups {
-			ids = append(ids, g.Records[0].Finding.ID)
-		}
-	}
-	j, err := e.begin(c.Resume, "remedy.plan", func() (map[string]string, []string, error) {
-		return map[string]string{
-			"action": string(c.Action), "include": strings.Join(c.Include, " "), "onlyReported": strconv.FormatBool(c.OnlyReported),
-		}, ids, nil
-	})
-	if err != nil {
+	if c.Resume != "" {
+		_, err = e.resume(cl, c.Resume, "remedy.plan", "plan", "coffer remedy plan", planned)
 		return err
 	}
-	opt := c.options(remedy.Action(j.Params["action"]), strings.Fields(j.Params["include"]), j.Params["onlyReported"] == "true")
-	return e.work(j, "plan", "coffer remedy plan", func(ctx context.Context, id string) (string, error) {
-		groups, err := a.Remedy.Groups(ctx, id)
-		if err != nil {
-			return "", e.itemFailed(id, err)
-		}
-		return "planned", e.itemFailed(id, e.plan(ctx, groups[0], opt))
+	ended := e.out.wait("plan")
+	made, err := cl.MakePlans(e.ctx, api.PlanBody{
+		Findings: c.ID, Filter: f.Pairs(), Action: string(c.Action), Include: c.Include, OnlyReported: c.OnlyReported,
 	})
-}
-
-func (remedyPlanCmd) options(action remedy.Action, include []string, only bool) remedy.Options {
-	return remedy.Options{Action: action, OnlyReported: only, Include: remedy.Include{
-		Rejected: slices.Contains(include, "rejected"), Region: slices.Contains(include, "region"), Possible: slices.Contains(include, "possible"),
-	}}
-}
-
-func (e *env) plan(ctx context.Context, g remedy.Group, opt remedy.Options) error {
-	plan, err := e.app.Remedy.Plan(ctx, e.ask(), g, opt)
-	if err != nil {
-		return fmt.Errorf("s3://%s/%s: %w", g.Object.Bucket, g.Object.Key, err)
+	ended()
+	switch {
+	case err != nil:
+		return e.named("finding", strings.Join(c.ID, ", "), err)
+	case made.Plan != nil:
+		return e.showPlan(*made.Plan)
 	}
-	return e.showPlan(plan)
-}
-
-// itemFailed says what went wrong with one item of several after which the others follow, and returns err.
-func (e *env) itemFailed(id string, err error) error {
-	if err != nil && (coffer.Permanent(err) || errors.Is(err, coffer.ErrConflict)) {
-		e.fail(fmt.Errorf("%s: %w", id, err), code(err))
-	}
+	_, err = e.follow(cl, *made.Job, nil, "plan", "coffer remedy plan", planned)
 	return err
 }
 
 // showPlan prints a plan with its masked diff.
-func (e *env) showPlan(p *remedy.Plan) error {
-	out := planJSON{
-		Plan: p.ID, Object: coffer.Object{Bucket: p.Object.Bucket, Key: p.Object.Key, VersionID: p.Object.VersionID}, Findings: p.Findings,
-		Action: p.Action, Status: p.State, Changes: []changeJSON{}, Counts: p.Counts, Total: p.Changes, Swept: p.Swept,
-		Possible: p.PossibleCount, PossiblePlace: p.Possible, Leaves: p.Leaves, Residual: p.Residual, Warnings: p.Warnings,
-	}
-	if len(p.Findings) > 0 {
-		out.Finding = p.Findings[0]
-	}
-	if out.Residual == nil {
-		out.Residual = []string{}
-	}
-	if out.Counts == nil {
-		out.Counts = map[coffer.DataType]int{}
-	}
-	if !p.Until.IsZero() {
-		out.UndoUntil = &p.Until
-	}
-	for i, x := range out.PossiblePlace {
-		out.PossiblePlace[i].At = e.app.Detectors.Cut(x.At)
-	}
-	for ch, err := range e.app.Remedy.Changes(e.ctx, p.ID) {
-		if err != nil {
-			return err
-		}
-		if len(out.Changes) == maxListed {
-			break
-		}
-		out.Changes = append(out.Changes, changeJSON{ch.N, ch.Type, e.app.Detectors.Cut(ch.At), ch.Before, safe(ch.After), ch.Why})
-	}
+func (e *env) showPlan(p api.Plan) error {
 	if e.JSON {
-		return e.out.element(out)
+		return e.out.element(planLine{Plan: p})
 	}
 	target := "s3://" + p.Object.Bucket + "/" + p.Object.Key
-	if p.Action.Rewrites() {
-		e.out.say("%s: %s %s in %s (%s)", p.ID, p.Action, plural(p.Changes, "value"), safe(target), p.State)
+	if remedy.Action(p.Action).Rewrites() {
+		e.out.say("%s: %s %s in %s (%s)", p.Plan, p.Action, plural(p.Total, "value"), safe(target), p.Status)
 	} else {
-		e.out.say("%s: %s %s (%s)", p.ID, p.Action, safe(target), p.State)
+		e.out.say("%s: %s %s (%s)", p.Plan, p.Action, safe(target), p.Status)
 	}
 	for _, w := range p.Warnings {
 		e.out.say("warning: %s", safe(w))
 	}
-	if len(out.Changes) > 0 {
+	if len(p.Changes) > 0 {
 		e.out.say("")
 		t := e.out.table(1, "N", "AT", "TYPE", "BEFORE", "AFTER", "WHY")
-		for _, ch := range out.Changes {
+		for _, ch := range p.Changes {
 			n := "-"
 			if ch.N > 0 {
 				n = fmt.Sprint(ch.N)
 			}
-			t.row(n, ch.At.String(), string(ch.Type), ch.Before, ch.After, ch.Why)
+			t.row(n, ch.At, ch.Type, ch.Before, ch.After, ch.Why)
 		}
 		t.print()
 	}
 	e.out.say("")
-	if p.Changes > len(out.Changes) {
-		e.out.say("%d more changes are not listed.", p.Changes-len(out.Changes))
+	if p.Total > len(p.Changes) {
+		e.out.say("%d more changes are not listed.", p.Total-len(p.Changes))
 	}
 	if p.Swept > 0 {
 		e.out.say("Beyond Macie's list, and taken too: %s (--only-reported leaves them).", plural(p.Swept, "value"))
 	}
-	if p.PossibleCount > 0 {
-		e.out.say("Merely look alike, and not touched: %s (--include possible takes them).", plural(p.PossibleCount, "place"))
+	if p.Possible > 0 {
+		e.out.say("Merely look alike, and not touched: %s (--include possible takes them).", plural(p.Possible, "place"))
 	}
-	for _, why := range sorted(p.Leaves) {
+	for _, why := range slices.Sorted(maps.Keys(p.Leaves)) {
 		e.out.say("stays: %d %s", p.Leaves[why], why)
 	}
 	for _, r := range p.Residual {
 		e.out.say("other copy, not touched: %s", safe(r))
 	}
-	if p.State == remedy.Planned || p.State == remedy.Approved {
-		e.out.say("Apply with: coffer remedy apply %s", p.ID)
+	if p.Status == string(remedy.Planned) || p.Status == string(remedy.Approved) {
+		e.out.say("Apply with: coffer remedy apply %s", p.Plan)
 	}
 	return nil
-}
-
-func sorted(m map[string]int) []string {
-	var out []string
-	for k := range m {
-		out = append(out, k)
-	}
-	slices.Sort(out)
-	return out
 }
 
 type remedyApproveCmd struct {
@@ -249,18 +144,18 @@ type remedyApproveCmd struct {
 }
 
 func (c *remedyApproveCmd) Run(e *env) error {
-	a, err := e.open()
+	cl, err := e.client()
 	if err != nil {
 		return err
 	}
-	p, err := a.Remedy.Approve(e.ctx, e.ask(), c.Plan)
+	p, err := cl.Approve(e.ctx, c.Plan, "")
 	if err != nil {
-		return err
+		return e.named("plan", c.Plan, err)
 	}
 	if e.JSON {
-		return e.out.element(map[string]any{"plan": p.ID, "status": p.State, "approvals": p.Approvals})
+		return e.out.element(p)
 	}
-	e.out.say("%s is %s.", p.ID, p.State)
+	e.out.say("%s is %s.", p.Plan, p.Status)
 	return nil
 }
 
@@ -277,19 +172,6 @@ func (remedyApplyCmd) Help() string {
 	return "An interrupted command can be repeated: plans that are applied already are reported and left alone."
 }
 
-// applyJSON is the contract of `coffer remedy apply --json`.
-type applyJSON struct {
-	Plan      string        `json:"plan"`
-	Status    string        `json:"status"` // applied, conflict, refused
-	Object    coffer.Object `json:"object"`
-	Clean     string        `json:"clean"`
-	Verified  bool          `json:"verified"`
-	Changes   int           `json:"changes"`
-	UndoUntil *time.Time    `json:"undoUntil,omitempty"`
-	Residual  []string      `json:"residual,omitempty"`
-	Reason    string        `json:"reason,omitempty"`
-}
-
 func (c *remedyApplyCmd) Run(e *env) error {
 	switch {
 	case c.Resume != "" && (len(c.Plan) > 0 || c.All):
@@ -297,93 +179,79 @@ func (c *remedyApplyCmd) Run(e *env) error {
 	case c.Resume == "" && (len(c.Plan) == 0) == !c.All:
 		return usage("give plan ids, or --all")
 	}
-	a, err := e.open()
+	cl, err := e.client()
 	if err != nil {
 		return err
 	}
+	failed := false
+	show := func(a api.Applied) error {
+		failed = failed || a.Status != string(remedy.Applied)
+		return e.showApplied(a)
+	}
+	applied := func(i api.Item) error {
+		p, _, err := cl.Plan(e.ctx, i.Ref)
+		if err != nil || p.Applied == nil {
+			return err
+		}
+		return show(*p.Applied)
+	}
 	ids := c.Plan
 	if c.All {
-		for p, err := range a.Remedy.All(e.ctx) {
+		for p, err := range cl.Plans(e.ctx, []string{string(remedy.Planned), string(remedy.Approved), string(remedy.Applying)}, 0) {
 			if err != nil {
 				return err
 			}
-			if p.State == remedy.Planned || p.State == remedy.Approved || p.State == remedy.Applying {
-				ids = append(ids, p.ID)
-			}
+			ids = append(ids, p.Plan)
 		}
+		slices.Reverse(ids) // the oldest first
 	}
-	closing := remedy.Closing{Origin: a.Scrub(c.Origin), CorrectiveAction: a.Scrub(c.CorrectiveAction)}
-	failed := false
-	apply := func(ctx context.Context, id string) (string, error) {
-		p, err := a.Remedy.Apply(ctx, e.ask(), id, closing)
+	body := api.ApplyBody{Origin: c.Origin, CorrectiveAction: c.CorrectiveAction}
+	switch {
+	case c.Resume != "":
+		_, err = e.resume(cl, c.Resume, "remedy.apply", "apply", "coffer remedy apply", applied)
+	case len(ids) == 1:
+		ended := e.out.wait("apply")
+		var a api.Applied
+		a, err = cl.Apply(e.ctx, ids[0], "", body)
+		ended()
 		if err != nil {
-			return "", err
+			return e.named("plan", ids[0], err)
 		}
-		failed = failed || p.State != remedy.Applied
-		return string(p.State), e.showApplied(p)
-	}
-	if c.Resume == "" && len(ids) < 2 {
-		for _, id := range ids {
-			if _, err := apply(e.ctx, id); err != nil {
-				return err
-			}
-		}
-	} else {
-		j, err := e.begin(c.Resume, "remedy.apply", func() (map[string]string, []string, error) {
-			return map[string]string{"origin": closing.Origin, "correctiveAction": closing.CorrectiveAction}, ids, nil
-		})
-		if err != nil {
+		err = show(a)
+	case len(ids) > 1:
+		var j api.Job
+		if j, err = cl.ApplyMany(e.ctx, api.ApplyManyBody{ApplyBody: body, Plans: ids}); err != nil {
 			return err
 		}
-		closing = remedy.Closing{Origin: j.Params["origin"], CorrectiveAction: j.Params["correctiveAction"]}
-		err = e.work(j, "apply", "coffer remedy apply", func(ctx context.Context, id string) (string, error) {
-			state, err := apply(ctx, id)
-			return state, e.itemFailed(id, err)
-		})
-		if err != nil {
-			return err
-		}
+		_, err = e.follow(cl, j, nil, "apply", "coffer remedy apply", applied)
 	}
-	if failed {
+	if err == nil && failed {
 		return &quietError{}
 	}
-	return nil
+	return err
 }
 
-func (e *env) showApplied(p *remedy.Plan) error {
-	out := applyJSON{
-		Plan: p.ID, Status: string(p.State), Object: coffer.Object{Bucket: p.Object.Bucket, Key: p.Object.Key, VersionID: p.Object.VersionID},
-		Clean: p.Clean, Verified: p.Verified, Changes: p.Changes, Residual: p.Residual, Reason: p.Reason,
-	}
-	if p.Result != nil {
-		out.Object = coffer.Object{Bucket: p.Object.Bucket, Key: p.Object.Key, VersionID: p.Result.Object.VersionID, ETag: p.Result.Object.ETag}
-		if p.Result.Deleted {
-			out.Object.VersionID, out.Object.ETag = p.Result.Marker, ""
-		}
-	}
-	if !p.Until.IsZero() {
-		out.UndoUntil = &p.Until
-	}
+func (e *env) showApplied(a api.Applied) error {
 	if e.JSON {
-		return e.out.element(out)
+		return e.out.element(a)
 	}
-	if p.State != remedy.Applied {
-		e.out.say("%s: %s: %s", p.ID, p.State, safe(p.Reason))
+	if a.Status != string(remedy.Applied) {
+		e.out.say("%s: %s: %s", a.Plan, a.Status, safe(a.Reason))
 		return nil
 	}
-	clean := map[string]string{"all": "all known copies clean", "current": "current clean", "": "not clean"}[p.Clean]
+	clean := map[string]string{"all": "all known copies clean", "current": "current clean", "": "not clean"}[a.Clean]
 	verified := "applied and verified"
-	if !p.Verified {
+	if !a.Verified {
 		verified = "applied, NOT verified"
 	}
-	e.out.say("%s: %s: %s.", p.ID, verified, clean)
-	for _, r := range p.Residual {
+	e.out.say("%s: %s: %s.", a.Plan, verified, clean)
+	for _, r := range a.Residual {
 		e.out.say("  remaining copy: %s", safe(r))
 	}
-	if !p.Until.IsZero() {
-		e.out.say("  Undo until %s with: coffer remedy undo %s", p.Until.Local().Format("2006-01-02 15:04 MST"), p.ID)
+	if a.UndoUntil != nil {
+		e.out.say("  Undo until %s with: coffer remedy undo %s", a.UndoUntil.Local().Format("2006-01-02 15:04 MST"), a.Plan)
 	} else {
-		e.out.say("  Release it with: coffer remedy undo %s", p.ID)
+		e.out.say("  Release it with: coffer remedy undo %s", a.Plan)
 	}
 	return nil
 }
@@ -392,24 +260,31 @@ type remedyUndoCmd struct {
 	Plan string `arg:"" help:"Plan id."`
 }
 
+// undoneLine is the contract of `coffer remedy undo --json`.
+type undoneLine struct {
+	api.Undone
+	Blanked *int `json:"blanked,omitempty"`
+}
+
 func (c *remedyUndoCmd) Run(e *env) error {
-	a, err := e.open()
+	cl, err := e.client()
 	if err != nil {
 		return err
 	}
-	p, err := a.Remedy.Undo(e.ctx, e.ask(), c.Plan)
+	ended := e.out.wait("undo")
+	p, err := cl.Undo(e.ctx, c.Plan)
+	ended()
 	if err != nil {
-		return err
+		return e.named("plan", c.Plan, err)
 	}
 	if e.JSON {
-		return e.out.element(map[string]any{"plan": p.ID, "status": p.State, "object": coffer.Object{Bucket: p.Object.Bucket, Key: p.Object.Key}})
+		return e.out.element(undoneLine{Undone: p})
 	}
-	if p.Authenticates > 0 {
-		e.out.say("%s is undone: s3://%s/%s is as it was before, but for its card authentication data, which is blanked.", p.ID,
-			safe(p.Object.Bucket), safe(p.Object.Key))
-		return nil
+	but := ""
+	if p.Blanked > 0 {
+		but = ", but for its card authentication data, which is blanked"
 	}
-	e.out.say("%s is undone: s3://%s/%s is as it was before.", p.ID, safe(p.Object.Bucket), safe(p.Object.Key))
+	e.out.say("%s is undone: s3://%s/%s is as it was before%s.", p.Plan, safe(p.Object.Bucket), safe(p.Object.Key), but)
 	return nil
 }
 
@@ -424,19 +299,20 @@ func (c *remedyPurgeCmd) Run(e *env) error {
 	if (c.Plan == "") == !c.Expired || c.Expired && c.Values {
 		return usage("give a plan id, or --expired alone")
 	}
-	a, err := e.open()
+	cl, err := e.client()
 	if err != nil {
 		return err
 	}
 	if c.Expired {
-		n, err := a.Remedy.EndGrace(e.ctx, e.ask())
+		defer e.out.wait("purge")()
+		n, err := cl.PurgeExpired(e.ctx)
 		if err != nil {
 			return err
 		}
 		if e.JSON {
-			return e.out.element(map[string]int{"purged": n})
+			return e.out.element(n)
 		}
-		e.out.say("%s past the grace period purged.", plural(n, "plan"))
+		e.out.say("%s past the grace period purged.", plural(n.Purged, "plan"))
 		return nil
 	}
 	what := "the kept original of " + c.Plan
@@ -446,14 +322,16 @@ func (c *remedyPurgeCmd) Run(e *env) error {
 	if ok, err := e.confirm(c.Yes, "Destroy "+what+"? It cannot be undone."); err != nil || !ok {
 		return err
 	}
-	p, err := a.Remedy.Purge(e.ctx, e.ask(), c.Plan, remedy.PurgeOptions{Values: c.Values})
+	ended := e.out.wait("purge")
+	p, err := cl.Purge(e.ctx, c.Plan, api.PurgeBody{Values: c.Values})
+	ended()
 	if err != nil {
-		return err
+		return e.named("plan", c.Plan, err)
 	}
 	if e.JSON {
-		return e.out.element(map[string]any{"plan": p.ID, "status": p.State, "clean": p.Clean, "residual": p.Residual, "unopenableFrom": p.KeyGone})
+		return e.out.element(p)
 	}
-	e.out.say("%s is purged; from %s no copy of the original can be opened.", p.ID, p.KeyGone.Format(time.RFC3339))
+	e.out.say("%s is purged; from %s no copy of the original can be opened.", p.Plan, p.Unopenable.Format(time.RFC3339))
 	for _, r := range p.Residual {
 		e.out.say("  remaining copy: %s", safe(r))
 	}
@@ -481,13 +359,13 @@ type remedyCertificateCmd struct {
 }
 
 func (c *remedyCertificateCmd) Run(e *env) error {
-	a, err := e.open()
+	cl, err := e.client()
 	if err != nil {
 		return err
 	}
-	cert, err := a.Remedy.Certificate(e.ctx, e.ask(), c.Plan)
+	cert, err := cl.Certificate(e.ctx, c.Plan)
 	if err != nil {
-		return err
+		return e.named("plan", c.Plan, err)
 	}
 	if e.JSON {
 		return e.out.element(cert)
@@ -502,38 +380,31 @@ type remedyListCmd struct {
 }
 
 func (c *remedyListCmd) Run(e *env) error {
-	a, err := e.open()
+	cl, err := e.client()
 	if err != nil {
 		return err
-	}
-	plans, err := a.Remedy.List(e.ctx, e.ask())
-	if err != nil {
-		return err
-	}
-	plans = slices.DeleteFunc(plans, func(p *remedy.Plan) bool { return len(c.State) > 0 && !slices.Contains(c.State, string(p.State)) })
-	if c.Limit > 0 && len(plans) > c.Limit {
-		plans = plans[:c.Limit]
 	}
 	t := e.out.table(3, "PLAN", "ACTION", "STATE", "OBJECT", "VALUES", "CREATED")
-	for _, p := range plans {
+	n := 0
+	for p, err := range cl.Plans(e.ctx, c.State, c.Limit) {
+		if err != nil {
+			return err
+		}
+		n++
 		switch {
 		case e.JSON:
-			if err := e.out.element(map[string]any{
-				"plan": p.ID, "action": p.Action, "status": p.State, "object": coffer.Object{Bucket: p.Object.Bucket, Key: p.Object.Key},
-				"findings": p.Findings, "changes": p.Changes, "created": p.Created, "clean": p.Clean,
-			}); err != nil {
+			if err := e.out.element(p); err != nil {
 				return err
 			}
 		case c.IDs:
-			e.out.say("%s", p.ID)
+			e.out.say("%s", p.Plan)
 		default:
-			t.row(p.ID, string(p.Action), string(p.State), "s3://"+p.Object.Bucket+"/"+p.Object.Key, fmt.Sprint(p.Changes),
-				p.Created.Local().Format(time.DateTime))
+			t.row(p.Plan, p.Action, p.Status, "s3://"+p.Object.Bucket+"/"+p.Object.Key, fmt.Sprint(p.Changes), p.Created.Local().Format(time.DateTime))
 		}
 	}
 	if !e.JSON && !c.IDs {
 		t.print()
-		if len(plans) == 0 {
+		if n == 0 {
 			e.out.say("No plans. Make one with `coffer remedy plan ID --action redact`.")
 		}
 	}
@@ -545,13 +416,13 @@ type remedyShowCmd struct {
 }
 
 func (c *remedyShowCmd) Run(e *env) error {
-	a, err := e.open()
+	cl, err := e.client()
 	if err != nil {
 		return err
 	}
-	p, err := a.Remedy.Read(e.ctx, e.ask(), c.Plan)
+	p, _, err := cl.Plan(e.ctx, c.Plan)
 	if err != nil {
-		return err
+		return e.named("plan", c.Plan, err)
 	}
 	return e.showPlan(p)
 }

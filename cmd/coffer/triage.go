@@ -8,6 +8,7 @@ import (
 
 	"coffer"
 	"coffer/access"
+	"coffer/api"
 	"coffer/triage"
 	"coffer/vault"
 )
@@ -29,16 +30,16 @@ func (c *findingCountCmd) Run(e *env) error {
 	if err != nil {
 		return usage("%v", err)
 	}
-	a, err := e.open()
+	cl, err := e.client()
 	if err != nil {
 		return err
 	}
-	p, err := a.Desk.Page(e.ctx, e.ask(), triage.PageQuery{Filter: f, Limit: 1, Facets: c.By})
+	p, err := cl.FindingsPage(e.ctx, api.FindingsQuery{Filter: f.Pairs(), Limit: 1, Facets: c.By})
 	if err != nil {
 		return err
 	}
-	if p.Lag != nil {
-		return p.Lag
+	if p.Lags {
+		return fmt.Errorf("newer changes of findings could not be read: %w", coffer.ErrUnavailable)
 	}
 	t := e.out.table(1, "BY", "VALUE", "FINDINGS")
 	for _, by := range c.By {

@@ -2,17 +2,18 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"coffer"
+	"coffer/api"
 	"coffer/vault"
 
 	"golang.org/x/term"
@@ -48,16 +49,6 @@ func (valueRevealCmd) Help() string {
 	return "Example: coffer value reveal ID 1 2 --reason investigation --note \"customer asked which card\". Reason codes: see coffer config show."
 }
 
-// revealLine is the contract of `coffer value reveal --json`.
-type revealLine struct {
-	Finding  string          `json:"finding"`
-	N        int             `json:"n"`
-	Type     coffer.DataType `json:"type"`
-	At       coffer.Location `json:"at"`
-	Value    string          `json:"value"`
-	Encoding string          `json:"encoding,omitempty"`
-}
-
 func (c *valueRevealCmd) Run(e *env) error {
 	var ns []int
 	for _, s := range c.N {
@@ -67,42 +58,30 @@ func (c *valueRevealCmd) Run(e *env) error {
 		}
 		ns = append(ns, n)
 	}
-	a, err := e.open()
+	cl, err := e.client()
 	if err != nil {
 		return err
 	}
-	ask := e.reason(c.Reason, c.Note)
-	ask.Context.Ticket, ask.Context.Grant = c.Ticket, c.Grant
-	var list []vault.Revealed
+	var list []api.Revealed
 	if strings.HasPrefix(c.ID, "tok_") {
-		var one vault.Revealed
-		one, err = a.Vault.Detokenise(e.ctx, ask, c.ID)
-		list = []vault.Revealed{one}
+		list, err = cl.RevealToken(e.ctx, api.TokenBody{Token: c.ID, Reason: c.Reason, Note: c.Note, Ticket: c.Ticket, Grant: c.Grant})
+		err = e.named("token", "", err)
 	} else {
-		list, err = a.Vault.Reveal(e.ctx, ask, c.ID, ns...)
+		list, err = cl.Reveal(e.ctx, c.ID, api.RevealBody{Numbers: ns, Reason: c.Reason, Note: c.Note, Ticket: c.Ticket, Grant: c.Grant})
+		err = e.named("finding", c.ID, err)
 	}
 	if err != nil {
 		return err
 	}
-	defer func() {
-		for _, r := range list {
-			r.Plain.Wipe()
-		}
-	}()
 	t := e.out.table(2, "N", "TYPE", "AT", "VALUE")
 	for _, r := range list {
-		b := r.Plain.Expose()
-		line := revealLine{Finding: r.Finding, N: r.N, Type: r.Type, At: r.At, Value: string(b)}
-		if !utf8.Valid(b) {
-			line.Value, line.Encoding = base64.StdEncoding.EncodeToString(b), "base64"
-		}
 		if e.JSON {
-			if err := e.out.element(line); err != nil {
+			if err := e.out.element(r); err != nil {
 				return err
 			}
 			continue
 		}
-		t.row(fmt.Sprint(r.N), string(r.Type), r.At.String(), line.Value)
+		t.row(fmt.Sprint(r.N), r.Type, r.At, r.Value)
 	}
 	if !e.JSON {
 		t.print()
@@ -119,17 +98,8 @@ func (valueSearchCmd) Help() string {
 	return "The value is asked for, or read from standard input; on the command line it would stand in the shell's history and in the list of processes. The types to search in are turned on by coffer value index TYPE."
 }
 
-type hitLine struct {
-	Finding string          `json:"finding"`
-	N       int             `json:"n"`
-	Type    coffer.DataType `json:"type"`
-	At      coffer.Location `json:"at"`
-	Object  coffer.Object   `json:"object"`
-	Masked  string          `json:"masked"`
-}
-
 func (c *valueSearchCmd) Run(e *env) error {
-	a, err := e.open()
+	cl, err := e.client()
 	if err != nil {
 		return err
 	}
@@ -138,21 +108,23 @@ func (c *valueSearchCmd) Run(e *env) error {
 		return err
 	}
 	defer clear(value)
-	hits, err := a.Vault.Search(e.ctx, e.ask(), coffer.DataType(c.Type), coffer.NewPlaintext(value))
+	q := api.SearchBody{Type: c.Type, Value: string(value)}
+	if !utf8.Valid(value) {
+		q.Value, q.Encoding = base64.StdEncoding.EncodeToString(value), "base64"
+	}
+	hits, err := cl.Search(e.ctx, q)
 	if err != nil {
 		return err
 	}
 	t := e.out.table(3, "FINDING", "N", "TYPE", "AT", "OBJECT", "MASKED")
 	for _, h := range hits {
-		at := a.Detectors.Cut(h.At)
-		o := coffer.Object{Bucket: h.Object.Bucket, Key: h.Object.Key, VersionID: h.Object.VersionID}
 		if e.JSON {
-			if err := e.out.element(hitLine{h.Finding, h.N, h.Type, at, o, h.Masked}); err != nil {
+			if err := e.out.element(h); err != nil {
 				return err
 			}
 			continue
 		}
-		t.row(h.Finding, fmt.Sprint(h.N), string(h.Type), at.String(), "s3://"+o.Bucket+"/"+o.Key, h.Masked)
+		t.row(h.Finding, fmt.Sprint(h.N), h.Type, h.At, "s3://"+h.Object.Bucket+"/"+h.Object.Key, h.Masked)
 	}
 	if !e.JSON {
 		t.print()
@@ -193,69 +165,48 @@ func (c *valueIndexCmd) Run(e *env) error {
 	if c.Resume != "" && (len(c.Types) > 0 || c.Off) {
 		return usage("--resume takes the types from the job")
 	}
-	a, err := e.open()
+	cl, err := e.client()
 	if err != nil {
 		return err
 	}
-	var types []coffer.DataType
-	for _, t := range c.Types {
-		types = append(types, coffer.DataType(t))
-	}
-	if c.Off && len(types) > 0 {
-		if err := a.Vault.TurnIndex(e.ctx, e.ask(), types, false); err != nil {
-			return err
-		}
-	} else if c.Resume != "" || len(types) > 0 {
-		if err := c.index(e, types); err != nil {
-			return err
-		}
-	}
-	types, err = a.Vault.Indexed(e.ctx)
+	now, tag, err := cl.Index(e.ctx)
 	if err != nil {
 		return err
 	}
-	for _, t := range types {
+	switch {
+	case c.Resume != "":
+		if _, err := e.resume(cl, c.Resume, "value.index", "index findings", "coffer value index", nil); err != nil {
+			return err
+		}
+	case len(c.Types) > 0:
+		types := slices.DeleteFunc(slices.Clone(now.Types), func(t string) bool { return slices.Contains(c.Types, t) })
+		if !c.Off {
+			types = append(types, c.Types...)
+		}
+		if now, err = cl.SetIndex(e.ctx, tag, types); err != nil {
+			return err
+		}
+		if now.Job != "" {
+			j, err := cl.Job(e.ctx, now.Job)
+			if err != nil {
+				return err
+			}
+			if _, err := e.follow(cl, j, nil, "index findings", "coffer value index", nil); err != nil {
+				return err
+			}
+		}
+	}
+	for _, t := range now.Types {
 		if e.JSON {
-			if err := e.out.element(map[string]coffer.DataType{"type": t}); err != nil {
+			if err := e.out.element(map[string]string{"type": t}); err != nil {
 				return err
 			}
 			continue
 		}
 		e.out.say("%s", t)
 	}
-	if len(types) == 0 {
+	if len(now.Types) == 0 {
 		e.out.say("No type is indexed. Turn one on with `coffer value index TYPE`.")
 	}
 	return nil
-}
-
-// index turns the index of types on and enters the values of all findings, as a job.
-func (c *valueIndexCmd) index(e *env, types []coffer.DataType) error {
-	j, err := e.begin(c.Resume, "value.index", func() (map[string]string, []string, error) {
-		if err := e.app.Vault.TurnIndex(e.ctx, e.ask(), types, true); err != nil {
-			return nil, nil, err
-		}
-		var ids []string
-		for s, err := range e.app.Records.All(e.ctx) {
-			if err != nil {
-				return nil, nil, err
-			}
-			ids = append(ids, s.ID)
-		}
-		return map[string]string{"types": strings.Join(c.Types, " ")}, ids, nil
-	})
-	if err != nil {
-		return err
-	}
-	types = nil
-	for _, t := range strings.Fields(j.Params["types"]) {
-		types = append(types, coffer.DataType(t))
-	}
-	return e.work(j, "index findings", "coffer value index", func(ctx context.Context, id string) (string, error) {
-		n, err := e.app.Vault.IndexFinding(ctx, e.ask(), id, types)
-		if errors.Is(err, coffer.ErrNotFound) {
-			err = nil // its values were destroyed
-		}
-		return plural(n, "value"), err
-	})
 }

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 
+	"coffer/api"
 	"coffer/triage"
 )
 
@@ -22,21 +23,19 @@ func (c *verdictCmd) Run(e *env) error {
 		}
 		id = id[:i]
 	}
-	a, err := e.open()
+	cl, err := e.client()
 	if err != nil {
 		return err
 	}
-	ask := e.ask()
-	ask.Context.Note = c.Note
-	rec, err := a.Desk.Judge(e.ctx, ask, triage.Target{Finding: id, N: n}, c.Verdict, c.Note)
+	f, err := cl.Judge(e.ctx, id, "", api.VerdictBody{N: n, Verdict: string(c.Verdict), Note: c.Note})
 	if err != nil {
-		return err
+		return e.named("finding", id, err)
 	}
 	if e.JSON {
-		return e.out.element(rec.Summary())
+		return e.out.element(f)
 	}
-	e.out.say("%s is %s; the finding is %s.", c.Finding, c.Verdict, rec.Status)
-	if c.Verdict == triage.Intended && n == 0 && rec.Status.Active() {
+	e.out.say("%s is %s; the finding is %s.", c.Finding, c.Verdict, f.Status)
+	if c.Verdict == triage.Intended && n == 0 && triage.Status(f.Status).Active() {
 		e.out.say("It is about card data: close it with `coffer finding close`, which asks for what PCI DSS 12.10.7 wants recorded.")
 	}
 	return nil
