@@ -46,7 +46,7 @@ func Setup(ctx context.Context, opt Options, dry bool) ([]Step, error) {
 		return nil, err
 	}
 	var out []Step
-	step := func(what, name string, look func() error, make func() (bool, error)) {
+	step := func(what, name string, look func() error, build func() (bool, error)) {
 		s := Step{What: what, Name: name, Status: StepThere}
 		var err error
 		var made bool
@@ -54,7 +54,7 @@ func Setup(ctx context.Context, opt Options, dry bool) ([]Step, error) {
 			if err = look(); errors.Is(err, coffer.ErrNotFound) {
 				s.Status, err = StepMissing, nil
 			}
-		} else if made, err = make(); made {
+		} else if made, err = build(); made {
 			s.Status = StepMade
 		}
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
@@ -245,7 +246,7 @@ func TestBrowser(t *testing.T) {
 func (b *browser) reports() string {
 	b.Helper()
 	rec := httptest.NewRecorder()
-	b.web.Metrics().ServeHTTP(rec, httptest.NewRequest("GET", "/metrics", nil))
+	b.web.Metrics().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	for line := range strings.Lines(rec.Body.String()) {
 		if rest, ok := strings.CutPrefix(line, "coffer_csp_reports_total "); ok {
 			return strings.TrimSpace(rest)

@@ -19,7 +19,7 @@ import (
 
 const (
 	setupCookie    = "__Host-coffer-setup"    // the right to choose a passphrase or passkey
-	passkeyCookie  = "__Host-coffer-passkey"  // a question to a passkey that waits for its answer
+	passkeyCookie  = "__Host-coffer-passkey"  //nolint:gosec // a name: a question to a passkey that waits for its answer
 	providerCookie = "__Host-coffer-provider" // a sign-in at the provider that was begun in this browser
 )
 

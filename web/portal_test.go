@@ -105,7 +105,7 @@ func (v *visitor) ask(method, path string, form url.Values) (*http.Response, str
 
 func (v *visitor) get(path string) string {
 	v.Helper()
-	res, body := v.ask(http.MethodGet, path, nil)
+	res, body := v.ask(http.MethodGet, path, nil) //nolint:bodyclose // ask has closed it
 	if res.StatusCode != http.StatusOK {
 		v.Fatalf("%s: %d", path, res.StatusCode)
 	}
@@ -115,10 +115,11 @@ func (v *visitor) get(path string) string {
 // signIn redeems the code of a role and chooses a passphrase.
 func (v *visitor) signIn(role string) {
 	v.Helper()
+	//nolint:bodyclose // ask has closed it
 	if res, _ := v.ask(http.MethodPost, "/sign-in/code", url.Values{"code": {v.codes[role]}}); res.Request.URL.Path != "/set-up" {
 		v.Fatalf("the code leads to %s", res.Request.URL.Path)
 	}
-	res, body := v.ask(http.MethodPost, "/set-up", url.Values{"passphrase": {passphrase}, "again": {passphrase}})
+	res, body := v.ask(http.MethodPost, "/set-up", url.Values{"passphrase": {passphrase}, "again": {passphrase}}) //nolint:bodyclose // ask has closed it
 	if res.Request.URL.Path != "/overview" || !strings.Contains(body, "<h1>Overview</h1>") {
 		v.Fatalf("a new passphrase leads to %s, %d", res.Request.URL.Path, res.StatusCode)
 	}

@@ -141,7 +141,7 @@ func bytesOf(n int64) string {
 }
 
 // kinds are the words for identifiers whose ids make bad ones.
-var kinds = map[coffer.DataType]string{
+var kinds = map[coffer.DataType]string{ //nolint:gosec // names of kinds, among them of credentials
 	coffer.CardNumber: "Card number", coffer.CardNumberNoKeyword: "Card number, no keyword", coffer.CardExpiration: "Card expiry date",
 	coffer.CardSecurityCode: "Card verification code", coffer.CardMagneticStripe: "Card track data", coffer.PersonName: "Name",
 	"AWS_CREDENTIALS": "AWS secret key", "OPENSSH_PRIVATE_KEY": "OpenSSH private key", "PGP_PRIVATE_KEY": "PGP private key", "EMAIL_ADDRESS": "E-mail address",

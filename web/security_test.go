@@ -63,7 +63,7 @@ func TestHeadersOfEveryAnswer(t *testing.T) {
 	}
 	defer s.Close()
 	rec := httptest.NewRecorder()
-	s.ServeHTTP(rec, httptest.NewRequest("GET", "https://"+host+"/healthz", nil))
+	s.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "https://"+host+"/healthz", nil))
 	if h := rec.Header().Get("Strict-Transport-Security"); !strings.HasPrefix(h, "max-age=63072000; includeSubDomains") {
 		t.Errorf("with TLS: %q", h)
 	}
@@ -91,8 +91,8 @@ func TestMetricsAndTraces(t *testing.T) {
 	send("GET", "/v1/findings/"+marker, "engineer/user", "")
 	send("GET", "/"+marker, "engineer/user", "")
 	send(marker, "/v1/findings", "engineer/user", "")
-	rec := send("POST", "/v1/findings/"+id+"/reveal", "engineer/user", `{`+reason+`,"ticket":"`+marker+`"}`)
-	rec = send("POST", "/v1/findings/"+id+"/reveal", "engineer/user", `{`+reason+`}`)
+	send("POST", "/v1/findings/"+id+"/reveal", "engineer/user", `{`+reason+`,"ticket":"`+marker+`"}`)
+	rec := send("POST", "/v1/findings/"+id+"/reveal", "engineer/user", `{`+reason+`}`)
 	if rec.Code != 200 {
 		t.Fatalf("%d %s", rec.Code, rec.Body)
 	}
@@ -109,7 +109,7 @@ func TestMetricsAndTraces(t *testing.T) {
 	send("POST", "/v1/plans", "engineer/user", `{"findings":["`+id+`"],"action":"redact"}`)
 	send("GET", "/v1/audit/review?from=-1d&person=p-engineer", "auditor/user", "")
 
-	r := httptest.NewRequest("GET", "http://127.0.0.1/metrics", nil)
+	r := httptest.NewRequest(http.MethodGet, "http://127.0.0.1/metrics", nil)
 	r.Header.Set("Accept", "application/openmetrics-text; version=1.0.0")
 	scraped := httptest.NewRecorder()
 	w.web.Metrics().ServeHTTP(scraped, r)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -46,6 +47,8 @@ func serving(t *testing.T, c *serveCmd, home string) (e *env, address string, st
 	return e, said.Address, stop
 }
 
+var inline = regexp.MustCompile(`<script[^>]*>[^<]|<script>`)
+
 func TestServe(t *testing.T) {
 	e, address, stop := serving(t, &serveCmd{Addr: "127.0.0.1:0", Metrics: "127.0.0.1:0"}, t.TempDir())
 	for path, want := range map[string]int{"/": 200, "/healthz": 200, "/readyz": 200, "/docs": 200, "/v1/openapi.json": 200, "/v1/findings": 401, "/v1/x": 404} {
@@ -58,8 +61,9 @@ func TestServe(t *testing.T) {
 		if res.StatusCode != want || res.Header.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%s: %d, want %d", path, res.StatusCode, want)
 		}
-		if strings.Contains(string(body), "<script") {
-			t.Errorf("%s has a script", path)
+		// Scripts are the portal's own files, never part of a page.
+		if inline.Match(body) {
+			t.Errorf("%s has a script in it", path)
 		}
 	}
 	// Somebody of this installation signs in with a token.

@@ -87,6 +87,7 @@ func Moto(t testing.TB) string {
 // fails.
 func AWS(t testing.TB, endpoint string, args ...string) []byte {
 	t.Helper()
+	//nolint:gosec // what a test asks for
 	cmd := exec.CommandContext(t.Context(), filepath.Join(installed(t, pythonDir), "venv", "bin", "aws"),
 		append([]string{"--endpoint-url", endpoint, "--output", "json"}, args...)...)
 	cmd.Env = append(environ(), Env()...)
@@ -128,6 +129,7 @@ func command(work, name string, args ...string) *exec.Cmd {
 exec >/dev/null 2>&1
 (cat <&3; kill -9 $pid) &
 wait $pid; rm -rf "$WORK"`
+	//nolint:gosec // the servers above
 	cmd := exec.Command("sh", append([]string{"-c", script, "sh", name}, args...)...)
 	cmd.Dir, cmd.Env = work, append(environ(), "WORK="+work)
 	return cmd
@@ -141,7 +143,7 @@ func installed(t testing.TB, name string) string {
 		cache = filepath.Join(os.Getenv("HOME"), ".cache")
 	}
 	dir := filepath.Join(cache, "coffer", name)
-	if _, err := os.Stat(filepath.Join(dir, "done")); err != nil {
+	if _, err := os.Stat(filepath.Join(dir, "done")); err != nil { //nolint:gosec // the developer's own cache
 		const how = "is not installed; internal/lookalike/install does it"
 		if os.Getenv("CI") == "true" {
 			t.Fatalf("%s %s", name, how)
@@ -151,17 +153,17 @@ func installed(t testing.TB, name string) string {
 	return dir
 }
 
-func (s *server) get(t testing.TB, name string, make func(dir, work, port string) (*exec.Cmd, error)) string {
+func (s *server) get(t testing.TB, name string, prepare func(dir, work, port string) (*exec.Cmd, error)) string {
 	t.Helper()
 	dir := installed(t, name)
-	s.once.Do(func() { s.url, s.err = start(name, dir, make) })
+	s.once.Do(func() { s.url, s.err = start(name, dir, prepare) })
 	if s.err != nil {
 		t.Fatalf("%s: %v", name, s.err)
 	}
 	return s.url
 }
 
-func start(name, dir string, make func(dir, work, port string) (*exec.Cmd, error)) (string, error) {
+func start(name, dir string, prepare func(dir, work, port string) (*exec.Cmd, error)) (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
@@ -174,7 +176,7 @@ func start(name, dir string, make func(dir, work, port string) (*exec.Cmd, error
 	if err != nil {
 		return "", err
 	}
-	cmd, err := make(dir, work, port)
+	cmd, err := prepare(dir, work, port)
 	if err != nil {
 		return "", err
 	}
