@@ -3,6 +3,7 @@ package web_test
 import (
 	"bytes"
 	"crypto/tls"
+	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"regexp"
