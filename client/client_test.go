@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -97,11 +98,14 @@ func TestWhatIsSentAgain(t *testing.T) {
 		}, 1, false},
 	} {
 		for _, how := range []string{"503", "no answer"} {
+			var mu sync.Mutex
 			var keys []string
 			sent := 0
 			cl, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				mu.Lock()
 				sent++
 				keys = append(keys, r.Header.Get(api.IdempotencyKey))
+				mu.Unlock()
 				if r.Header.Get("Authorization") != "Bearer the-token" {
 					t.Errorf("%s: without the token", c.name)
 				}
@@ -115,12 +119,14 @@ func TestWhatIsSentAgain(t *testing.T) {
 			if err := c.ask(cl); !errors.Is(err, coffer.ErrUnavailable) {
 				t.Errorf("%s, %s: %v", c.name, how, err)
 			}
+			mu.Lock()
 			if sent != c.want {
 				t.Errorf("%s, %s: sent %d times, want %d", c.name, how, sent, c.want)
 			}
 			if keys = slices.Compact(keys); len(keys) != 1 || (keys[0] != "") != c.key {
 				t.Errorf("%s, %s: keys %q", c.name, how, keys)
 			}
+			mu.Unlock()
 		}
 	}
 }
