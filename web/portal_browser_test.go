@@ -32,12 +32,17 @@ type browser struct {
 	foreign []string // requests that left the origin, and what the console said
 }
 
-// newBrowser starts a browser; the test is skipped where there is none. internal/lookalike/install installs it, and axe-core.
+// newBrowser starts a browser; the test is skipped where there is none, but not in continuous integration. internal/lookalike/install
+// installs it, and axe-core.
 func newBrowser(t *testing.T, people ...string) *browser {
 	t.Helper()
 	exe, err := exec.LookPath("chromium")
 	if err != nil {
-		t.Skip("no chromium; internal/lookalike/install installs it")
+		const how = "no chromium; internal/lookalike/install installs it"
+		if os.Getenv("CI") == "true" {
+			t.Fatal(how)
+		}
+		t.Skip(how)
 	}
 	b := &browser{portal: newPortal(t, people...)}
 	cache, err := os.UserCacheDir()
@@ -46,6 +51,8 @@ func newBrowser(t *testing.T, people ...string) *browser {
 	}
 	if source, err := os.ReadFile(filepath.Join(cache, "coffer", "axe-core-4.14.1", "axe.min.js")); err == nil {
 		b.axe = string(source)
+	} else if os.Getenv("CI") == "true" {
+		t.Fatalf("no axe-core: %v; internal/lookalike/install installs it", err)
 	}
 	opts := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(exe), chromedp.Flag("headless", true), chromedp.Flag("no-sandbox", true), chromedp.Flag("disable-gpu", true), chromedp.Flag("disable-quic", true),
