@@ -36,6 +36,9 @@ type browser struct {
 // installs it, and axe-core.
 func newBrowser(t *testing.T, people ...string) *browser {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("takes a minute")
+	}
 	exe, err := exec.LookPath("chromium")
 	if err != nil {
 		const how = "no chromium; internal/lookalike/install installs it"
