@@ -141,9 +141,15 @@ func (s *Server) planRoutes() {
 	})
 	handle(s, &route{
 		id: "apply-plans", method: http.MethodPost, path: "/v1/plans/apply", tag: "plans", action: access.RemedyApply, on: object, status: http.StatusAccepted,
-		summary: "Carry out several plans as a job", also: []int{409},
+		summary: "Carry out several plans as a job", also: []int{404, 409},
 	}, func(ctx context.Context, c *call, in *actsWith[api.ApplyManyBody]) (*reply[api.Job], error) {
 		ids := in.Body.Plans
+		for _, id := range ids {
+			// A job must not keep, and show to others, what somebody wrote in the place of an id.
+			if _, err := s.Remedy.Get(ctx, id); err != nil {
+				return nil, err
+			}
+		}
 		if len(ids) == 0 {
 			for p, err := range s.Remedy.All(ctx) {
 				if err != nil {
