@@ -75,8 +75,15 @@ func (s secure) SetCookies(u *url.URL, cookies []*http.Cookie) {
 	s.CookieJar.SetCookies(u, cookies)
 }
 
+// arrived is what came back beside the body: the status, the headers, and the request that got it, after redirects.
+type arrived struct {
+	StatusCode int
+	Header     http.Header
+	Request    *http.Request
+}
+
 // ask sends a request as a form of the portal would and returns the answer with its body.
-func (v *visitor) ask(method, path string, form url.Values) (*http.Response, string) {
+func (v *visitor) ask(method, path string, form url.Values) (arrived, string) {
 	v.Helper()
 	var body io.Reader
 	if form != nil {
@@ -100,12 +107,12 @@ func (v *visitor) ask(method, path string, form url.Values) (*http.Response, str
 	if err != nil {
 		v.Fatal(err)
 	}
-	return res, string(b)
+	return arrived{res.StatusCode, res.Header, res.Request}, string(b)
 }
 
 func (v *visitor) get(path string) string {
 	v.Helper()
-	res, body := v.ask(http.MethodGet, path, nil) //nolint:bodyclose // ask has closed it
+	res, body := v.ask(http.MethodGet, path, nil)
 	if res.StatusCode != http.StatusOK {
 		v.Fatalf("%s: %d", path, res.StatusCode)
 	}
@@ -115,11 +122,10 @@ func (v *visitor) get(path string) string {
 // signIn redeems the code of a role and chooses a passphrase.
 func (v *visitor) signIn(role string) {
 	v.Helper()
-	//nolint:bodyclose // ask has closed it
 	if res, _ := v.ask(http.MethodPost, "/sign-in/code", url.Values{"code": {v.codes[role]}}); res.Request.URL.Path != "/set-up" {
 		v.Fatalf("the code leads to %s", res.Request.URL.Path)
 	}
-	res, body := v.ask(http.MethodPost, "/set-up", url.Values{"passphrase": {passphrase}, "again": {passphrase}}) //nolint:bodyclose // ask has closed it
+	res, body := v.ask(http.MethodPost, "/set-up", url.Values{"passphrase": {passphrase}, "again": {passphrase}})
 	if res.Request.URL.Path != "/overview" || !strings.Contains(body, "<h1>Overview</h1>") {
 		v.Fatalf("a new passphrase leads to %s, %d", res.Request.URL.Path, res.StatusCode)
 	}
