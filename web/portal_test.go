@@ -141,11 +141,11 @@ func TestSignIn(t *testing.T) {
 	if body := v.get("/"); !strings.Contains(body, "Sign in to Coffer") {
 		t.Error("the front door is no sign-in page")
 	}
-	if res, body := v.ask(http.MethodPost, "/sign-in", url.Values{"name": {"engineer"}, "passphrase": {passphrase}}); res.StatusCode != 401 || !strings.Contains(body, "do not belong together") {
+	if res, body := v.ask(http.MethodPost, "/sign-in", url.Values{"name": {"engineer"}, "passphrase": {passphrase}}); res.StatusCode != http.StatusUnauthorized || !strings.Contains(body, "do not belong together") {
 		t.Errorf("a passphrase that was never set: %d", res.StatusCode)
 	}
 	v.signIn("engineer")
-	if res, _ := v.ask(http.MethodPost, "/sign-in/code", url.Values{"code": {v.codes["engineer"]}}); res.StatusCode != 401 {
+	if res, _ := v.ask(http.MethodPost, "/sign-in/code", url.Values{"code": {v.codes["engineer"]}}); res.StatusCode != http.StatusUnauthorized {
 		t.Errorf("a code twice: %d", res.StatusCode)
 	}
 	sessions := v.get("/sessions")
@@ -156,7 +156,7 @@ func TestSignIn(t *testing.T) {
 	if res, _ := other.ask(http.MethodPost, "/sign-in", url.Values{"name": {"engineer"}, "passphrase": {passphrase}, "to": {"//elsewhere.example/"}}); res.Request.URL.Path != "/overview" {
 		t.Errorf("signed in to %s", res.Request.URL)
 	}
-	if res, _ := other.ask(http.MethodPost, "/step-up", url.Values{"passphrase": {"wrong"}, "to": {"/sessions"}}); res.StatusCode != 401 {
+	if res, _ := other.ask(http.MethodPost, "/step-up", url.Values{"passphrase": {"wrong"}, "to": {"/sessions"}}); res.StatusCode != http.StatusUnauthorized {
 		t.Errorf("a wrong step-up: %d", res.StatusCode)
 	}
 	if res, _ := other.ask(http.MethodPost, "/step-up", url.Values{"passphrase": {passphrase}, "to": {"/sessions"}}); res.Request.URL.Path != "/sessions" {
