@@ -102,6 +102,11 @@ func (s *Store) begin(ctx context.Context, o coffer.Object, w fields) (*upload, 
 			coffer.ErrUnavailable)
 	}
 	in := &s3.CreateMultipartUploadInput{Bucket: &o.Bucket, Key: &o.Key, ExpectedBucketOwner: s.owner, RequestPayer: s.payer}
+	if s.foreign {
+		// versitygw answers the copy of a part with the checksum of the whole source, and then refuses it. What was written is compared
+		// with its SHA-256 in any case.
+		w.checksum = ""
+	}
 	w.create(in)
 	started := s.now()
 	out, err := s.client.CreateMultipartUpload(ctx, in, w.header)
@@ -180,6 +185,9 @@ func (u *upload) copy(src coffer.Object, start, n int64) error {
 			return types.CompletedPart{}, fmt.Errorf("copy without a result: %w", coffer.ErrUnavailable)
 		}
 		r := out.CopyPartResult
+		if u.sum == "" {
+			return types.CompletedPart{ETag: r.ETag}, nil
+		}
 		return types.CompletedPart{
 			ETag: r.ETag, ChecksumCRC32: r.ChecksumCRC32, ChecksumCRC32C: r.ChecksumCRC32C, ChecksumCRC64NVME: r.ChecksumCRC64NVME,
 			ChecksumSHA1: r.ChecksumSHA1, ChecksumSHA256: r.ChecksumSHA256, ChecksumSHA512: r.ChecksumSHA512,
