@@ -42,9 +42,11 @@ func config(tr http.RoundTripper) aws.Config {
 		key, secret = s3fake.AccessKey, s3fake.SecretKey
 	}
 	return aws.Config{
-		Region:      lookalike.Region,
-		Credentials: credentials.NewStaticCredentialsProvider(key, secret, ""),
-		HTTPClient:  &http.Client{Transport: tr},
+		// As the environment of the program has it when nothing else is said.
+		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenSupported,
+		Region:                     lookalike.Region,
+		Credentials:                credentials.NewStaticCredentialsProvider(key, secret, ""),
+		HTTPClient:                 &http.Client{Transport: tr},
 		Retryer: func() aws.Retryer {
 			return retry.NewStandard(func(o *retry.StandardOptions) {
 				o.RateLimiter = ratelimit.None
