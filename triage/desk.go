@@ -192,10 +192,18 @@ type Target struct {
 	Finding string
 	N       int    // the occurrence; 0: the finding
 	Match   string // the Tag of the record that the caller has seen; empty: any
+	// Attempt, at most 64 bytes, names the change, so that repeating it, because its answer was lost or the process died before it
+	// could give one, does not make it twice; see [Record.Attempts]. Empty: every call is a change of its own.
+	Attempt string
 }
 
 // Tag names the state of the record, opaquely, for a [Target] and as an ETag.
 func (r *Record) Tag() string { return "r" + strconv.FormatUint(r.Revision, 10) }
+
+const (
+	keptAttempts = 8
+	maxAttempt   = 64 // bytes
+)
 
 // change changes a finding: f changes the record and says in detail what it did, with further operations. The entry is in the same Apply.
 func (d *Desk) change(ctx context.Context, ask access.Ask, t Target, what string,
@@ -204,18 +212,29 @@ func (d *Desk) change(ctx context.Context, ask access.Ask, t Target, what string
 	if err != nil {
 		return nil, err
 	}
-	if t.Match != "" && t.Match != rec.Tag() {
-		return nil, fmt.Errorf("finding %s was changed since it was read: %w", t.Finding, coffer.ErrConflict)
-	}
 	entry := permit.Entry(audit.Done)
 	entry.Object = rec.ObjectID
 	entry.Detail = map[string]string{"change": what}
 	if t.N != 0 {
 		entry.Occurrences = []int{t.N}
 	}
+	switch {
+	case len(t.Attempt) > maxAttempt:
+		return nil, fmt.Errorf("the name of an attempt has at most %d bytes: %w", maxAttempt, coffer.ErrInvalid)
+	case t.Attempt != "" && slices.Contains(rec.Attempts, t.Attempt):
+		entry.Detail["repeated"] = "true"
+		_, err := d.Guard.Log.Append(ctx, entry)
+		return rec, err
+	case t.Match != "" && t.Match != rec.Tag():
+		return nil, fmt.Errorf("finding %s was changed since it was read: %w", t.Finding, coffer.ErrConflict)
+	}
 	ops, err := f(rec, entry.Detail)
 	if err != nil {
 		return nil, err
+	}
+	if t.Attempt != "" {
+		rec.Attempts = append(rec.Attempts, t.Attempt)
+		rec.Attempts = rec.Attempts[max(0, len(rec.Attempts)-keptAttempts):]
 	}
 	if _, err = d.Guard.Log.Apply(ctx, entry, append(rec.Save(), ops...)...); err != nil {
 		return nil, fmt.Errorf("finding %s: %w", t.Finding, err)

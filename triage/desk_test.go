@@ -454,3 +454,66 @@ func TestSuppressions(t *testing.T) {
 		t.Error(cmd)
 	}
 }
+
+// TestAttempts: a change that is repeated under its name, because the process died before the answer, is made once; others are not held up.
+func TestAttempts(t *testing.T) {
+	o := newOffice(t)
+	ctx := t.Context()
+	rec := o.add("f1", coffer.BankAccountNumber)
+	target := Target{Finding: "f1", Match: rec.Tag(), Attempt: "first"}
+	yes := false
+	steps := []struct {
+		name string
+		do   func(Target) (*Record, error)
+	}{
+		{"note", func(t Target) (*Record, error) { return o.AddNote(ctx, engineer, t, "seen by the owner") }},
+		{"begin", func(t Target) (*Record, error) { return o.Begin(ctx, engineer, t) }},
+		{"close", func(t Target) (*Record, error) {
+			return o.Close(ctx, engineer, t, Closing{Disposition: "migrated"}, &yes)
+		}},
+		{"reopen", func(t Target) (*Record, error) { return o.Reopen(ctx, engineer, t) }},
+		{"verdict", func(t Target) (*Record, error) {
+			t.N = 3
+			return o.Judge(ctx, engineer, t, True, "")
+		}},
+	}
+	for _, s := range steps {
+		target.Attempt = s.name
+		first, err := s.do(target)
+		o.want(err, nil)
+		again, err := s.do(target) // with the tag of the state before: it was this change that made another
+		o.want(err, nil)
+		if first.Revision != again.Revision || again.Revision != rec.Revision+1 {
+			t.Errorf("%s: revisions %d, %d, %d", s.name, rec.Revision, first.Revision, again.Revision)
+		}
+		rec, target.Match = again, again.Tag()
+	}
+	if notes, err := o.Notes(ctx, engineer, "f1"); err != nil || len(notes) != 1 {
+		t.Errorf("%d notes, %v", len(notes), err)
+	}
+	// The same words under another name are another note, and what anybody may not do they may not repeat.
+	_, err := o.AddNote(ctx, engineer, Target{Finding: "f1", Attempt: "second"}, "seen by the owner")
+	o.want(err, nil)
+	_, err = o.AddNote(ctx, by("aud", access.RoleAuditor), Target{Finding: "f1", Attempt: "second"}, "seen by the owner")
+	o.want(err, coffer.ErrDenied)
+	_, err = o.AddNote(ctx, engineer, Target{Finding: "f1", Attempt: strings.Repeat("x", 65)}, "seen by the owner")
+	o.want(err, coffer.ErrInvalid)
+	repeated := 0
+	for e, err := range o.log.Entries(ctx, audit.Filter{}) {
+		o.want(err, nil)
+		if e.Detail["repeated"] != "" {
+			repeated++
+		}
+	}
+	if repeated != len(steps) {
+		t.Errorf("%d repetitions on record, want %d", repeated, len(steps))
+	}
+	// Names are kept for the last changes alone.
+	for i := range 2 * keptAttempts {
+		rec, err = o.AddNote(ctx, engineer, Target{Finding: "f1", Attempt: fmt.Sprint(i)}, "one of many")
+		o.want(err, nil)
+	}
+	if len(rec.Attempts) != keptAttempts || rec.Attempts[keptAttempts-1] != fmt.Sprint(2*keptAttempts-1) {
+		t.Errorf("kept %v", rec.Attempts)
+	}
+}

@@ -5,7 +5,7 @@
 //
 //	F#<finding>   meta           the [Record]
 //	F#<finding>   o#<number>     chunks of [Line], named by the number of their first occurrence
-//	F#<finding>   n#<time>       a [Note]
+//	F#<finding>   n#<number>     a [Note]
 //	L#<shard>     <finding>      the [Summary] of the finding, spread over 32 shards, rewritten by every change of the record
 //	C#<shard>     <time>#<finding>  the change feed, spread over 16 shards: which finding was changed when. See [Index]
 //	I#head, I#<slot>             the snapshot of the [Index], in chunks
@@ -128,9 +128,11 @@ type Record struct {
 	Notes   int      `json:"notes,omitempty"`   // how many notes there are
 	// Tallies counts, by type, the occurrences that were judged one by one.
 	Tallies map[coffer.DataType]Tally `json:"tallies,omitempty"`
-	Judged  time.Time                 `json:"judged,omitzero"`   // of the last verdict
-	Updated time.Time                 `json:"updated,omitzero"`  // of the last change
-	Opened  time.Time                 `json:"reopened,omitzero"` // when it was opened again, the last time
+	// Attempts are the names of the last changes that had one, at most 8, the newest last. A change whose name is here was made.
+	Attempts []string  `json:"attempts,omitempty"`
+	Judged   time.Time `json:"judged,omitzero"`   // of the last verdict
+	Updated  time.Time `json:"updated,omitzero"`  // of the last change
+	Opened   time.Time `json:"reopened,omitzero"` // when it was opened again, the last time
 	// Revision counts the changes. It is what a caller names to say which state of the record it has seen.
 	Revision uint64 `json:"revision"`
 

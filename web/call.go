@@ -24,6 +24,7 @@ type call struct {
 	ask     access.Ask
 	asked   bool             // ask is filled in
 	session identity.Session // of a browser; zero for who comes otherwise
+	attempt string           // names what an acting request changes; empty: it came without a key
 	problem string
 	page    bool // a page was asked for: problems are shown as one
 }

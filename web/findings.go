@@ -152,7 +152,7 @@ func (s *Server) findingRoutes() {
 		}
 		ask := c.ask
 		ask.Context.Note = in.Body.Note
-		rec, err := s.Desk.Judge(ctx, ask, triage.Target{Finding: in.Finding, N: in.Body.N, Match: seen}, triage.Verdict(in.Body.Verdict), in.Body.Note)
+		rec, err := s.Desk.Judge(ctx, ask, triage.Target{Finding: in.Finding, N: in.Body.N, Match: seen, Attempt: c.attempt}, triage.Verdict(in.Body.Verdict), in.Body.Note)
 		if err != nil {
 			return nil, s.stale(ctx, c, seen, in.Finding, err)
 		}

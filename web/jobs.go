@@ -186,7 +186,7 @@ func (s *Server) items(j *job.Job) (func(ctx context.Context, ask access.Ask, re
 		}, nil
 	case kindWork:
 		return func(ctx context.Context, ask access.Ask, ref string) (string, error) {
-			rec, err := s.do(ctx, ask, triage.Target{Finding: ref}, p)
+			rec, err := s.do(ctx, ask, triage.Target{Finding: ref, Attempt: j.ID}, p)
 			if err != nil {
 				return "", err
 			}

@@ -648,9 +648,12 @@ func (s *Server) once(ctx context.Context, c *call, in any, act func(context.Con
 	}
 	key, body := a.attempt()
 	request := fmt.Appendf(nil, "%s\x00%s\x00%s\x00%s\x00", c.r.Method, c.r.URL.RequestURI(), c.r.Header.Get("If-Match"), c.route)
+	request = append(request, body...)
+	// The whole request is in the name: a key that was forgotten, and is used for something else, is another attempt.
+	c.attempt = s.attemptID(c, key+"\x00"+string(request))
 	var out any
 	ran := false
-	answer, replayed, err := s.Once.Do(ctx, c.ask.Caller.ID, key, append(request, body...), func(ctx context.Context) (job.Answer, error) {
+	answer, replayed, err := s.Once.Do(ctx, c.ask.Caller.ID, key, request, func(ctx context.Context) (job.Answer, error) {
 		ran = true
 		var err error
 		if out, err = act(ctx); err != nil {

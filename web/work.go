@@ -157,7 +157,7 @@ func (s *Server) work(ctx context.Context, c *call, id, ifMatch string, params m
 	if err != nil {
 		return nil, err
 	}
-	rec, err := s.do(ctx, c.ask, triage.Target{Finding: id, Match: seen}, params)
+	rec, err := s.do(ctx, c.ask, triage.Target{Finding: id, Match: seen, Attempt: c.attempt}, params)
 	if err != nil {
 		return nil, s.stale(ctx, c, seen, id, err)
 	}
@@ -245,6 +245,7 @@ func (s *Server) workOnMany(ctx context.Context, c *call, in *workIn) (*later[ap
 		return &later[api.Worked]{Status: http.StatusAccepted, Location: "/v1/jobs/" + j.ID, Applied: respondAsync, Body: s.jobOf(j)}, nil
 	}
 	results, err := s.Desk.Bulk(ctx, c.ask, triage.Selection{IDs: ids}, func(ctx context.Context, t triage.Target) (*triage.Record, error) {
+		t.Attempt = c.attempt
 		return s.do(ctx, c.ask, t, p)
 	})
 	if err != nil {
