@@ -80,6 +80,7 @@ type App struct {
 	Identity  *identity.Identity
 	Now       func() time.Time
 
+	logger      *slog.Logger
 	specs       specs
 	logDir      string
 	keyPath     string        // of the keyring; with other keys, where it would be
@@ -187,7 +188,10 @@ func (a *App) assemble(ctx context.Context, ad Adapters, logger *slog.Logger) er
 		return err
 	}
 	a.Objects, a.Originals, a.DB, a.Headers, a.Keys = ad.Objects, ad.Originals, ad.DB, ad.Headers, ad.Keys
-	a.logDir = ad.LogDir
+	a.logDir, a.logger = ad.LogDir, logger
+	if a.logger == nil {
+		a.logger = slog.New(slog.DiscardHandler)
+	}
 	if err := a.openHomeKey(ctx); err != nil {
 		return err
 	}
@@ -389,7 +393,7 @@ func (a *App) build() error {
 	}
 	a.Records = triage.Records{DB: a.DB}
 	a.Desk = &triage.Desk{Records: a.Records, Guard: a.Guard, Now: a.Now, MAC: a.MAC, Scrub: a.Scrub, Objects: a.Objects, Allow: a.allow}
-	a.Grants = &grant.Grants{DB: a.DB, Records: a.Records, Guard: a.Guard, Scrub: a.Scrub, Now: a.Now, Rules: a.Config.Access.rules()}
+	a.Grants = &grant.Grants{DB: a.DB, Records: a.Records, Guard: a.Guard, Scrub: a.Scrub, Now: a.Now, Rules: a.Config.Access.rules(), Alert: a.glass}
 	a.Vault = &vault.Vault{
 		DB: a.DB, Headers: a.Headers, Keys: a.Keys, Guard: a.Guard, Grants: a.Grants, Records: a.Records, MAC: a.MAC, Now: a.Now,
 	}
@@ -404,6 +408,17 @@ func (a *App) build() error {
 		Detectors: a.Detectors, Allow: a.allow, MAC: a.MAC, Now: a.Now, Worker: worker, Grace: grace, OriginalsIn: a.originalsIn,
 	}
 	return nil
+}
+
+// glass makes a line in the program's log of glass that was broken and of each use of it, at the level of errors, for whoever watches
+// that. What was said of the reason is in the audit log; a note has no place here.
+func (a *App) glass(ctx context.Context, r grant.Request) {
+	what := "the glass was broken"
+	if r.Spent > 0 {
+		what = "values were asked for through broken glass"
+	}
+	a.logger.LogAttrs(ctx, slog.LevelError, what, slog.String("grant", r.ID), slog.String("by", r.By), slog.String("reason", r.Reason),
+		slog.Int("values", r.Spent), slog.Int("most", r.Values), slog.Time("until", r.Deadline))
 }
 
 // Operator is the operating system's user as a caller.

@@ -261,13 +261,13 @@ func (cl *Client) Seen(ctx context.Context, value, since string) ([]api.Sight, e
 	return out.Sights, err
 }
 
-// Follow yields entries as they come under a checkpoint, from behind the index last on; last < 0: those to come.
-func (cl *Client) Follow(ctx context.Context, last int64) iter.Seq2[api.Entry, error] {
+// Follow yields entries that the filter chooses as they come under a checkpoint, from behind the index last on; last < 0: those to come.
+func (cl *Client) Follow(ctx context.Context, filter url.Values, last int64) iter.Seq2[api.Entry, error] {
 	id := ""
 	if last >= 0 {
 		id = strconv.FormatInt(last, 10)
 	}
-	return decoded[api.Entry](cl.events(ctx, at("audit", "follow"), id, func(event) bool { return false }))
+	return decoded[api.Entry](cl.events(ctx, at("audit", "follow"), filter, id, func(event) bool { return false }))
 }
 
 func decoded[T any](seq iter.Seq2[event, error]) iter.Seq2[T, error] {
@@ -336,7 +336,7 @@ func (cl *Client) Resume(ctx context.Context, id string) (api.Job, error) {
 
 // Watch yields a job as it comes further, until nobody is at it.
 func (cl *Client) Watch(ctx context.Context, id string) iter.Seq2[api.Job, error] {
-	return decoded[api.Job](cl.events(ctx, at("jobs", id, "events"), "", func(e event) bool {
+	return decoded[api.Job](cl.events(ctx, at("jobs", id, "events"), nil, "", func(e event) bool {
 		var j api.Job
 		return json.Unmarshal(e.data, &j) == nil && (j.Over() || j.State == "interrupted")
 	}))

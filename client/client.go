@@ -267,11 +267,11 @@ type event struct {
 
 // events yields the events of a stream and takes it up again where it broke off, until the server ends it properly, as it does when it has
 // nothing more to say; over says so of an event.
-func (cl *Client) events(ctx context.Context, path, last string, over func(event) bool) iter.Seq2[event, error] {
+func (cl *Client) events(ctx context.Context, path string, query url.Values, last string, over func(event) bool) iter.Seq2[event, error] {
 	return func(yield func(event, error) bool) {
 		for fails := 0; ; {
 			progressed := false
-			err := cl.stream(ctx, path, last, func(e event) (bool, error) {
+			err := cl.stream(ctx, path, query, last, func(e event) (bool, error) {
 				if e.kind == "problem" {
 					p := &api.Error{}
 					_ = json.Unmarshal(e.data, &p.Problem) // what cannot be read has no code
@@ -314,10 +314,10 @@ func (cl *Client) events(ctx context.Context, path, last string, over func(event
 var errStopped = errors.New("stopped")
 
 // stream reads one connection's events.
-func (cl *Client) stream(ctx context.Context, path, last string, each func(event) (bool, error)) error {
+func (cl *Client) stream(ctx context.Context, path string, query url.Values, last string, each func(event) (bool, error)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	res, err := cl.send(ctx, &call{method: http.MethodGet, path: path, accept: "text/event-stream", last: last})
+	res, err := cl.send(ctx, &call{method: http.MethodGet, path: path, query: query, accept: "text/event-stream", last: last})
 	if err != nil {
 		return err
 	}

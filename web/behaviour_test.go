@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"coffer"
+	"coffer/access"
 	"coffer/api"
 	"coffer/audit"
 	"coffer/client"
@@ -357,7 +358,7 @@ func TestFollowLog(t *testing.T) {
 	}
 	for _, from := range []int64{0, 7, size - 3} {
 		var got []int64
-		for e, err := range w.local.Follow(ctx, from) {
+		for e, err := range w.local.Follow(ctx, nil, from) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -374,6 +375,35 @@ func TestFollowLog(t *testing.T) {
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("from behind %d: %d entries, want %d", from, len(got), len(want))
+		}
+	}
+	// With a filter: what it chooses, also of what comes later, and nothing else.
+	denied := url.Values{"outcome": {"denied"}}
+	w.send("GET", "/v1/audit/entries", "engineer/user", "")
+	if err := w.app.Log.Sequence(ctx); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for e, err := range w.local.Follow(ctx, denied, size-1) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		entry, err := audit.Decode(e.Entry)
+		if err != nil || entry.Outcome != audit.Denied || entry.Action != access.AuditRead {
+			t.Fatalf("entry %d: %s %s, %v", e.Index, entry.Action, entry.Outcome, err)
+		}
+		if n++; n == 2 {
+			break
+		}
+		w.send("GET", "/v1/findings", "engineer/user", "") // not chosen
+		w.send("GET", "/v1/audit/entries", "engineer/user", "")
+		if err := w.app.Log.Sequence(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, err := range w.local.Follow(ctx, url.Values{"colour": {"red"}}, -1) {
+		if !errors.Is(err, coffer.ErrInvalid) {
+			t.Errorf("a field that is none: %v", err)
 		}
 	}
 }

@@ -72,6 +72,14 @@ type reviewIn struct {
 
 type followIn struct {
 	Last string `header:"Last-Event-ID" maxLength:"20" pattern:"^[0-9]*$" doc:"Index of the last entry that was seen."`
+
+	filter url.Values
+}
+
+// Resolve implements [huma.Resolver].
+func (in *followIn) Resolve(ctx huma.Context) []error {
+	in.filter = terms(ctx)
+	return nil
 }
 
 type personIn struct {
@@ -270,9 +278,9 @@ func (s *Server) logRoutes() {
 		return out, nil
 	})
 	handle(s, &route{
-		id: "follow-log", method: http.MethodGet, path: "/v1/audit/follow", tag: "log", action: access.AuditRead, stream: eventStream,
+		id: "follow-log", method: http.MethodGet, path: "/v1/audit/follow", tag: "log", action: access.AuditRead, stream: eventStream, params: entryParams(),
 		summary: "Follow the audit log by server-sent events",
-		doc:     "An event `entry` for each entry as it comes under a checkpoint, its index as id. Taken up with Last-Event-ID it goes on behind that entry; without, it begins with what comes now.",
+		doc:     "An event `entry` for each entry as it comes under a checkpoint, its index as id. Taken up with Last-Event-ID it goes on behind that entry; without, it begins with what comes now. Filters are those of list-entries; a time that is relative to now stays what it was when the stream began.",
 	}, s.followLog)
 	handle(s, &route{
 		id: "show-checkpoint", method: http.MethodGet, path: "/v1/audit/checkpoint", tag: "log", action: access.AuditRead,
@@ -386,6 +394,10 @@ func Verified(r *audit.Report) api.Verified {
 
 // followLog sends entries as they come under a checkpoint, where they have an index that stays.
 func (s *Server) followLog(ctx context.Context, c *call, in *followIn) (*streamed, error) {
+	f, err := s.filterOf(in.filter, "", "")
+	if err != nil {
+		return nil, err
+	}
 	if err := s.reads(ctx, c, "follow"); err != nil {
 		return nil, err
 	}
@@ -409,7 +421,8 @@ func (s *Server) followLog(ctx context.Context, c *call, in *followIn) (*streame
 				next = size
 			}
 			if next < size {
-				for e, err := range s.Guard.Log.Entries(ctx, audit.Filter{Index: next}) {
+				f.Index = next
+				for e, err := range s.Guard.Log.Entries(ctx, f) {
 					if err != nil {
 						ev.fail(ctx, err)
 						return
@@ -423,6 +436,7 @@ func (s *Server) followLog(ctx context.Context, c *call, in *followIn) (*streame
 					}
 					next = e.Index + 1
 				}
+				next = max(next, size) // what the filter does not choose is not looked at again
 			}
 			if !ev.wait(ctx) {
 				return

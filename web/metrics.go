@@ -1,6 +1,8 @@
 package web
 
 import (
+	"context"
+	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -9,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"coffer/access"
+	"coffer/grant"
 )
 
 // metrics are what the server counts. Labels have few values, all known to this program: never an id of a person, a bucket, a key or
@@ -41,6 +44,24 @@ func newMetrics(s *Server) *metrics {
 	m.registry.MustRegister(m.requests, m.took, m.denials, m.revealed, m.sealed, m.taken, m.items, m.violations,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "coffer_jobs_running", Help: "Jobs at which this process is."}, func() float64 { return float64(s.runner.running.Load()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "coffer_jobs_queued", Help: "Jobs that wait for a place in this process."}, func() float64 { return float64(s.runner.queued.Load()) }))
+	// From the store, so that every process and a restarted one tells of it until somebody has reviewed what was done.
+	glass := func(name, help string, n func(*grant.Request) int) {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
+			list, err := s.Grants.Glass(ctx)
+			if err != nil {
+				return math.NaN() // not known is not none
+			}
+			sum := 0
+			for _, r := range list {
+				sum += n(r)
+			}
+			return float64(sum)
+		}))
+	}
+	glass("coffer_broken_glass", "Broken glass that nobody has reviewed.", func(*grant.Request) int { return 1 })
+	glass("coffer_broken_glass_values", "Values that were asked for through broken glass that nobody has reviewed.", func(r *grant.Request) int { return r.Spent })
 	return m
 }
 

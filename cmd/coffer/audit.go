@@ -70,6 +70,7 @@ func (f auditFilter) query() (url.Values, error) {
 
 type auditListCmd struct {
 	auditFilter
+	Follow bool `help:"Stay, and show entries as they come under a checkpoint, until interrupted."`
 	Oldest bool `help:"Oldest first."`
 	Limit  int  `help:"Show at most this many; 0 for all." default:"0" placeholder:"N"`
 }
@@ -96,6 +97,12 @@ func (c *auditListCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
+	if c.Follow {
+		if c.Since != "" || c.Until != "" || c.Oldest || c.Limit != 0 {
+			return usage("--follow shows what comes, as it comes; it takes no --since, --until, --oldest and --limit")
+		}
+		return c.follow(e, cl, q)
+	}
 	q.Set("oldest", strconv.FormatBool(c.Oldest))
 	seq := cl.Entries(e.ctx, q, c.Limit)
 	if c.Limit <= 0 {
@@ -108,28 +115,65 @@ func (c *auditListCmd) Run(e *env) error {
 			return err
 		}
 		if e.JSON {
-			// The entry stays as it is, byte for byte: its hash can be computed from it.
-			if _, err := fmt.Fprintf(e.stdout, "{\"index\":%d,\"entry\":%s}\n", x.Index, x.Entry); err != nil {
-				return fmt.Errorf("standard output: %w: %w", coffer.ErrUnavailable, err)
-			}
-			continue
+			err = e.entry(x)
+		} else if cells, cerr := cells(x, name); cerr == nil {
+			t.row(cells...)
+		} else {
+			err = cerr
 		}
-		var shown shownEntry
-		if err := json.Unmarshal(x.Entry, &shown); err != nil {
-			return fmt.Errorf("entry %d of the log: %w", x.Index, coffer.ErrCorrupt)
+		if err != nil {
+			return err
 		}
-		on := shown.Plan
-		if shown.Finding != "" {
-			on = shown.Finding
-		}
-		index := "-"
-		if x.Index >= 0 {
-			index = fmt.Sprint(x.Index)
-		}
-		t.row(index, shown.Time.Local().Format("2006-01-02 15:04:05"), name(shown.Actor.ID), shown.Action, shown.Outcome, on, detail(shown))
 	}
 	t.print()
 	return nil
+}
+
+// follow shows entries as they come, each in a line of its own, until the command is interrupted.
+func (c *auditListCmd) follow(e *env, cl *client.Client, q url.Values) error {
+	name := e.names(cl)
+	for x, err := range cl.Follow(e.ctx, q, -1) {
+		if e.ctx.Err() != nil {
+			return nil // interrupted, as it is meant to end
+		}
+		if err == nil && e.JSON {
+			err = e.entry(x)
+		} else if err == nil {
+			var line []string
+			if line, err = cells(x, name); err == nil {
+				e.out.say("%s", strings.Join(line, "  "))
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// entry writes an entry as it is, byte for byte: its hash can be computed from it.
+func (e *env) entry(x api.Entry) error {
+	if _, err := fmt.Fprintf(e.stdout, "{\"index\":%d,\"entry\":%s}\n", x.Index, x.Entry); err != nil {
+		return fmt.Errorf("standard output: %w: %w", coffer.ErrUnavailable, err)
+	}
+	return nil
+}
+
+// cells are what the table shows of an entry.
+func cells(x api.Entry, name func(id string) string) ([]string, error) {
+	var shown shownEntry
+	if err := json.Unmarshal(x.Entry, &shown); err != nil {
+		return nil, fmt.Errorf("entry %d of the log: %w", x.Index, coffer.ErrCorrupt)
+	}
+	on := shown.Plan
+	if shown.Finding != "" {
+		on = shown.Finding
+	}
+	index := "-"
+	if x.Index >= 0 {
+		index = fmt.Sprint(x.Index)
+	}
+	return []string{index, shown.Time.Local().Format("2006-01-02 15:04:05"), name(shown.Actor.ID), shown.Action, shown.Outcome, on, detail(shown)}, nil
 }
 
 // names returns what people are called, and their id where nothing is known of them.

@@ -89,6 +89,7 @@ type env struct {
 	caller access.Caller
 	api    *web.Server // of app
 	asks   *client.Client
+	logger *slog.Logger // where the program says what goes wrong beside the answer
 }
 
 // run is the program as a function: tests call it, and main does.
@@ -222,9 +223,11 @@ func (e *env) open() (*app.App, error) {
 	if e.app != nil {
 		return e.app, nil
 	}
+	if e.logger == nil {
+		e.logger = slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	}
 	a, err := app.Open(e.ctx, app.Options{
-		Home: e.Home, Objects: e.Objects, Originals: e.Originals, Keys: e.Keys, Store: e.Store,
-		Logger: slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Home: e.Home, Objects: e.Objects, Originals: e.Originals, Keys: e.Keys, Store: e.Store, Logger: e.logger,
 	})
 	if err != nil {
 		return nil, err

@@ -41,18 +41,21 @@ const (
 	drain = 20 * time.Second
 	// timed is how often work is done that time brings.
 	timed = 10 * time.Minute
+	// fresh is how often the index of the findings and the policies are looked at.
+	fresh = 2 * time.Second
 )
 
 func (c *serveCmd) Run(e *env) error {
-	a, err := e.open()
-	if err != nil {
-		return err
-	}
 	level := slog.LevelInfo
 	if c.Verbose {
 		level = slog.LevelDebug
 	}
 	logger := slog.New(slog.NewJSONHandler(e.stderr, &slog.HandlerOptions{Level: level}))
+	e.logger = logger
+	a, err := e.open()
+	if err != nil {
+		return err
+	}
 	secure := a.Config.TLS.Cert != ""
 	ln, err := listen(e.ctx, c.Addr, secure)
 	if err != nil {
@@ -89,6 +92,7 @@ func (c *serveCmd) Run(e *env) error {
 	var work sync.WaitGroup
 	work.Go(func() { _ = a.Log.Run(ctx) }) // always nil
 	work.Go(func() { c.timed(ctx, e, a, logger) })
+	work.Go(func() { c.follow(ctx, a, logger) })
 	failed := make(chan error, 1)
 	go func() {
 		if secure {
@@ -235,6 +239,30 @@ func (c *serveCmd) timed(ctx context.Context, e *env, a *app.App, logger *slog.L
 		case <-tick.C:
 		}
 	}
+}
+
+// follow keeps the index of the findings at hand, so that no request waits for it to be built, and looks for changed policies, which are
+// on record then whether or not anybody asks for something.
+func (c *serveCmd) follow(ctx context.Context, a *app.App, logger *slog.Logger) {
+	var work sync.WaitGroup
+	work.Go(func() {
+		a.Desk.Index().Follow(ctx, fresh, func(err error) { logger.Warn("the index of the findings is behind", "error", err) })
+	})
+	work.Go(func() {
+		tick := time.NewTicker(fresh)
+		defer tick.Stop()
+		for {
+			if _, err := a.Guard.Current(ctx); err != nil && ctx.Err() == nil {
+				logger.Warn("it cannot be told whether the policies changed", "error", err)
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+		}
+	})
+	work.Wait()
 }
 
 // pair is a certificate with its key, read again when a file changes.

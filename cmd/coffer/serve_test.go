@@ -2,14 +2,19 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
+	"time"
 
 	"coffer"
 	"coffer/access"
@@ -118,6 +123,86 @@ func TestServeStaysOnLoopbackWithoutTLS(t *testing.T) {
 		if err := c.Run(e); !errors.Is(err, coffer.ErrInvalid) {
 			t.Errorf("%+v: %v, want ErrInvalid", c, err)
 		}
+		if err := e.app.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestFollowWhileServing: a command follows the log of a home that a server is at, and sees what its filter chooses and nothing else. The
+// server itself takes in changed policies without being asked for anything.
+func TestFollowWhileServing(t *testing.T) {
+	home := t.TempDir()
+	policies := filepath.Join(home, "policies")
+	if err := os.MkdirAll(policies, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	roles, err := os.ReadFile("../../access/policies/roles.cedar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(policies, "roles.cedar"), roles, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(home, "config.yaml"), []byte("policies: policies\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e, _, stop := serving(t, &serveCmd{Addr: "127.0.0.1:0", Metrics: ""}, home)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	out, w := io.Pipe()
+	f := &env{globals: &globals{Home: home, JSON: true}, ctx: ctx, stdout: w, stderr: io.Discard}
+	f.out = newOutput(f)
+	ended := make(chan error, 1)
+	go func() {
+		c := &auditListCmd{Follow: true}
+		c.Filter = []string{"action=policy.write"}
+		err := c.Run(f)
+		_ = w.CloseWithError(io.EOF) // always nil
+		ended <- err
+	}()
+	lines := make(chan string)
+	go func() {
+		defer close(lines)
+		scan := bufio.NewScanner(out)
+		for scan.Scan() {
+			lines <- scan.Text()
+		}
+	}()
+	// The command begins with what comes once it is there, so changes are made until it has seen one.
+	line := ""
+	for i := 0; line == ""; i++ {
+		changed := append(bytes.Clone(roles), fmt.Appendf(nil, "\n// change %d\n", i)...)
+		if err := os.WriteFile(filepath.Join(policies, "roles.cedar"), changed, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		old := time.Now().Add(-time.Hour) // long settled
+		for _, name := range []string{"roles.cedar", "."} {
+			if err := os.Chtimes(filepath.Join(policies, name), old, old); err != nil {
+				t.Fatal(err)
+			}
+		}
+		select {
+		case line = <-lines:
+		case <-time.After(5 * time.Second):
+			if i == 12 {
+				t.Fatal("no change of the policies is seen")
+			}
+		}
+	}
+	if !strings.Contains(line, `"action":"policy.write"`) || !strings.Contains(line, `"detail":{"from":"`) {
+		t.Errorf("followed: %s", line)
+	}
+	cancel()
+	for range lines {
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("the command ended with %v", err)
+	}
+	if err := stop(); err != nil {
+		t.Errorf("the server ended with %v", err)
+	}
+	for _, e := range []*env{e, f} {
 		if err := e.app.Close(); err != nil {
 			t.Error(err)
 		}
