@@ -23,11 +23,7 @@ func (s *Server) policyRoutes() {
 		if err != nil {
 			return nil, err
 		}
-		out := api.Matrix{Cells: []api.MatrixCell{}, Hash: p.Hash()}
-		for _, m := range p.Matrix(s.Now()) {
-			out.Cells = append(out.Cells, api.MatrixCell{Role: m.Role, Category: m.Category, Sight: string(m.Sight)})
-		}
-		return &reply[api.Matrix]{Status: http.StatusOK, Body: out}, nil
+		return &reply[api.Matrix]{Status: http.StatusOK, Body: MatrixOf(p, s.Now())}, nil
 	})
 	handle(s, &route{
 		id: "test-policies", method: http.MethodPost, path: "/v1/policies/test", tag: "installation", action: access.FindingList,
@@ -38,28 +34,48 @@ func (s *Server) policyRoutes() {
 		if err != nil {
 			return nil, err
 		}
-		out := api.PolicyAnswers{Answers: make([]api.PolicyAnswer, len(in.Body.Cases)), Hash: p.Hash()}
-		for i := range in.Body.Cases {
-			x := &in.Body.Cases[i]
-			r, err := supposed(x)
-			if err != nil {
-				return nil, fmt.Errorf("case %d: %w", i+1, err)
-			}
-			d := p.Decide(r)
-			got := "deny"
-			if d.Allow {
-				got = "allow"
-			}
-			ok := got == x.Expect && len(d.Errors) == 0 && (x.By == nil || slices.Equal(slices.Sorted(slices.Values(x.By)), d.Policies))
-			if !ok {
-				out.Failed++
-			}
-			out.Answers[i] = api.PolicyAnswer{
-				N: i + 1, OK: ok, Expected: x.Expect, Got: got, Policies: orEmpty(d.Policies), Errors: unspoken(d.Errors, p.IDs()),
-			}
+		out, err := Answers(p, in.Body.Cases)
+		if err != nil {
+			return nil, err
+		}
+		for i := range out.Answers {
+			out.Answers[i].Errors = unspoken(out.Answers[i].Errors, p.IDs())
 		}
 		return &reply[api.PolicyAnswers]{Status: http.StatusOK, Body: out}, nil
 	})
+}
+
+// MatrixOf says what each role sees of each kind of data under a set of policies.
+func MatrixOf(p *access.Policy, now time.Time) api.Matrix {
+	out := api.Matrix{Cells: []api.MatrixCell{}, Hash: p.Hash()}
+	for _, m := range p.Matrix(now) {
+		out.Cells = append(out.Cells, api.MatrixCell{Role: m.Role, Category: m.Category, Sight: string(m.Sight)})
+	}
+	return out
+}
+
+// Answers asks policies made-up questions and compares their answers with those that are expected. Nothing is touched, and nothing is
+// permitted by it. A case that makes no sense is [coffer.ErrInvalid]; the error names it by its number.
+func Answers(p *access.Policy, cases []api.PolicyCase) (api.PolicyAnswers, error) {
+	out := api.PolicyAnswers{Answers: make([]api.PolicyAnswer, len(cases)), Hash: p.Hash()}
+	for i := range cases {
+		x := &cases[i]
+		r, err := supposed(x)
+		if err != nil {
+			return api.PolicyAnswers{}, fmt.Errorf("case %d: %w", i+1, err)
+		}
+		d := p.Decide(r)
+		got := "deny"
+		if d.Allow {
+			got = "allow"
+		}
+		ok := got == x.Expect && len(d.Errors) == 0 && (x.By == nil || slices.Equal(slices.Sorted(slices.Values(x.By)), d.Policies))
+		if !ok {
+			out.Failed++
+		}
+		out.Answers[i] = api.PolicyAnswer{N: i + 1, OK: ok, Expected: x.Expect, Got: got, Policies: orEmpty(d.Policies), Errors: orEmpty(d.Errors)}
+	}
+	return out, nil
 }
 
 // unspoken returns the errors of a decision without those words that the question brought: ids of policies stay.

@@ -7,7 +7,8 @@ import (
 	"time"
 
 	"coffer/access"
-	"coffer/grant"
+	"coffer/api"
+	"coffer/client"
 )
 
 type accessCmd struct {
@@ -33,76 +34,68 @@ type accessRequestCmd struct {
 }
 
 func (c *accessRequestCmd) Run(e *env) error {
-	w := grant.Wanted{Action: access.ValueReveal, Finding: c.ID, Values: c.Values, Duration: c.Duration}
+	b := api.AccessBody{Action: string(access.ValueReveal), Finding: c.ID, Values: c.Values, Reason: c.Reason, Note: c.Note, Ticket: c.Ticket}
 	switch {
 	case c.Search && c.ID != "":
 		return usage("a search is asked for without a finding")
 	case c.Search:
-		w.Action = access.ValueSearch
+		b.Action = string(access.ValueSearch)
 	case c.ID == "":
 		return usage("name a finding, or give --search")
+	}
+	var err error
+	if b.Seconds, err = seconds(c.Duration); err != nil {
+		return err
 	}
 	for _, s := range c.N {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < 1 {
 			return usage("%q is no number of an occurrence", s)
 		}
-		w.Numbers = append(w.Numbers, n)
+		b.Numbers = append(b.Numbers, n)
 	}
-	a, err := e.open()
+	return e.request("finding", c.ID, func(cl *client.Client) (api.Request, error) { return cl.RequestAccess(e.ctx, b) })
+}
+
+// seconds is how long something is to be good for, as the API counts it; 0: as long as it is without saying so.
+func seconds(d time.Duration) (int, error) {
+	if d < 0 || d%time.Second != 0 {
+		return 0, usage("--for is in whole seconds, such as 90s, 30m or 1h")
+	}
+	return int(d / time.Second), nil
+}
+
+// request shows what a command made of a request. thing and id say what may not be there.
+func (e *env) request(thing, id string, do func(*client.Client) (api.Request, error)) error {
+	cl, err := e.client()
 	if err != nil {
 		return err
 	}
-	ask := e.reason(c.Reason, c.Note)
-	ask.Context.Ticket = c.Ticket
-	r, err := a.Grants.Ask(e.ctx, ask, w)
-	return e.request(r, err)
-}
-
-// requestLine is a request as the command line shows it.
-type requestLine struct {
-	*grant.Request
-	Duration string      `json:"duration"`
-	State    grant.State `json:"state"`
-	Until    *time.Time  `json:"until,omitempty"`
-	Status   *string     `json:"status,omitempty"` // state says it, with the time that passed
-}
-
-func (e *env) line(r *grant.Request) requestLine {
-	l := requestLine{Request: r, Duration: r.Duration.String(), State: r.State(e.app.Now())}
-	if until := r.Until(); !until.IsZero() {
-		l.Until = &until
-	}
-	return l
-}
-
-// request shows what a command made of a request.
-func (e *env) request(r *grant.Request, err error) error {
+	r, err := do(cl)
 	if err != nil {
-		return err
+		return e.named(thing, id, err)
 	}
-	l := e.line(r)
 	if e.JSON {
-		return e.out.element(l)
+		return e.out.element(r)
 	}
-	e.out.say("%s is %s.", r.ID, l.State)
+	e.out.say("%s is %s.", r.Request, r.State)
 	for _, p := range [][2]string{
-		{"by", r.By}, {"for", what(r)}, {"why", strings.TrimSpace(r.Reason + " " + r.Ticket + " " + r.Note)}, {"good for", l.Duration}, {"hash", r.Hash},
+		{"by", r.By}, {"for", what(r)}, {"why", strings.TrimSpace(r.Reason + " " + r.Ticket + " " + r.Note)}, {"good for", r.Duration}, {"hash", r.Hash},
 		{"answer", r.Answer},
 	} {
 		if p[1] != "" {
 			e.out.say("  %-9s %s", p[0], safe(p[1]))
 		}
 	}
-	if l.Until != nil {
-		e.out.say("  %-9s %s", "until", l.Until.Format(time.RFC3339))
+	if r.Until != nil {
+		e.out.say("  %-9s %s", "until", r.Until.Format(time.RFC3339))
 	}
 	return nil
 }
 
 // what says in words what a request asks for.
-func what(r *grant.Request) string {
-	s := string(r.Action)
+func what(r api.Request) string {
+	s := r.Action
 	switch {
 	case r.Glass:
 		return fmt.Sprintf("%s of any finding, %d of %s seen", s, r.Spent, plural(r.Values, "value"))
@@ -121,24 +114,23 @@ type accessListCmd struct {
 }
 
 func (c *accessListCmd) Run(e *env) error {
-	a, err := e.open()
+	cl, err := e.client()
 	if err != nil {
 		return err
 	}
-	list, err := a.Grants.List(e.ctx, e.ask(), c.Inbox)
+	list, err := cl.Requests(e.ctx, c.Inbox)
 	if err != nil {
 		return err
 	}
 	t := e.out.table(0, "REQUEST", "STATE", "BY", "CREATED", "FOR")
 	for _, r := range list {
-		l := e.line(r)
 		if e.JSON {
-			if err := e.out.element(l); err != nil {
+			if err := e.out.element(r); err != nil {
 				return err
 			}
 			continue
 		}
-		t.row(r.ID, string(l.State), r.By, r.Created.Format(time.RFC3339), what(r))
+		t.row(r.Request, r.State, r.By, r.Created.Format(time.RFC3339), what(r))
 	}
 	if !e.JSON {
 		t.print()
@@ -154,12 +146,10 @@ type accessShowCmd struct {
 }
 
 func (c *accessShowCmd) Run(e *env) error {
-	a, err := e.open()
-	if err != nil {
-		return err
-	}
-	r, err := a.Grants.Read(e.ctx, e.ask(), c.ID)
-	return e.request(r, err)
+	return e.request("request", c.ID, func(cl *client.Client) (api.Request, error) {
+		r, _, err := cl.Request(e.ctx, c.ID)
+		return r, err
+	})
 }
 
 type accessApproveCmd struct {
@@ -168,12 +158,7 @@ type accessApproveCmd struct {
 }
 
 func (c *accessApproveCmd) Run(e *env) error {
-	a, err := e.open()
-	if err != nil {
-		return err
-	}
-	r, err := a.Grants.Approve(e.ctx, e.ask(), c.ID, c.Hash)
-	return e.request(r, err)
+	return e.request("request", c.ID, func(cl *client.Client) (api.Request, error) { return cl.ApproveRequest(e.ctx, c.ID, "", c.Hash) })
 }
 
 type accessDenyCmd struct {
@@ -182,12 +167,7 @@ type accessDenyCmd struct {
 }
 
 func (c *accessDenyCmd) Run(e *env) error {
-	a, err := e.open()
-	if err != nil {
-		return err
-	}
-	r, err := a.Grants.Deny(e.ctx, e.ask(), c.ID, c.Note)
-	return e.request(r, err)
+	return e.request("request", c.ID, func(cl *client.Client) (api.Request, error) { return cl.DenyRequest(e.ctx, c.ID, c.Note) })
 }
 
 type accessWithdrawCmd struct {
@@ -195,12 +175,7 @@ type accessWithdrawCmd struct {
 }
 
 func (c *accessWithdrawCmd) Run(e *env) error {
-	a, err := e.open()
-	if err != nil {
-		return err
-	}
-	r, err := a.Grants.Withdraw(e.ctx, e.ask(), c.ID)
-	return e.request(r, err)
+	return e.request("request", c.ID, func(cl *client.Client) (api.Request, error) { return cl.WithdrawRequest(e.ctx, c.ID) })
 }
 
 type accessBreakCmd struct {
@@ -210,14 +185,12 @@ type accessBreakCmd struct {
 }
 
 func (c *accessBreakCmd) Run(e *env) error {
-	a, err := e.open()
-	if err != nil {
+	b := api.GlassBody{Reason: "incident", Note: c.Note, Ticket: c.Ticket}
+	var err error
+	if b.Seconds, err = seconds(c.Duration); err != nil {
 		return err
 	}
-	ask := e.reason("incident", c.Note)
-	ask.Context.Ticket = c.Ticket
-	r, err := a.Grants.Break(e.ctx, ask, c.Duration)
-	return e.request(r, err)
+	return e.request("", "", func(cl *client.Client) (api.Request, error) { return cl.BreakGlass(e.ctx, b) })
 }
 
 type accessReviewCmd struct {
@@ -226,10 +199,5 @@ type accessReviewCmd struct {
 }
 
 func (c *accessReviewCmd) Run(e *env) error {
-	a, err := e.open()
-	if err != nil {
-		return err
-	}
-	r, err := a.Grants.Review(e.ctx, e.ask(), c.ID, c.Note)
-	return e.request(r, err)
+	return e.request("broken glass", c.ID, func(cl *client.Client) (api.Request, error) { return cl.ReviewGlass(e.ctx, c.ID, c.Note) })
 }

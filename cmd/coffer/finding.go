@@ -54,10 +54,7 @@ func (c *findingListCmd) Run(e *env) error {
 	}
 	order := c.Order
 	if c.View != "" {
-		if e.Server != "" {
-			return usage("--view is of the home on this machine; give --filter and --order")
-		}
-		v, err := e.view(c.View)
+		v, err := e.view(cl, c.View)
 		if err != nil {
 			return err
 		}
@@ -65,7 +62,7 @@ func (c *findingListCmd) Run(e *env) error {
 		if err != nil {
 			return err
 		}
-		f, order = saved.Override(f), cmp.Or(order, string(v.Order))
+		f, order = saved.Override(f), cmp.Or(order, v.Order)
 	}
 	if _, err := triage.ParseOrder(order); err != nil {
 		return usage("%v", err)
@@ -123,14 +120,14 @@ func (e *env) findings(cl *client.Client, q api.FindingsQuery, limit int) (list 
 }
 
 // view returns the saved view of that name: the caller's own, or a shared one.
-func (e *env) view(name string) (triage.View, error) {
-	views, err := e.app.Desk.Views(e.ctx, e.ask())
+func (e *env) view(cl *client.Client, name string) (api.View, error) {
+	views, err := cl.Views(e.ctx)
 	if err != nil {
-		return triage.View{}, err
+		return api.View{}, err
 	}
-	i := slices.IndexFunc(views, func(v triage.View) bool { return v.Name == name })
+	i := slices.IndexFunc(views, func(v api.View) bool { return v.Name == name })
 	if i < 0 {
-		return triage.View{}, fmt.Errorf("view: %w", coffer.ErrNotFound)
+		return api.View{}, fmt.Errorf("view: %w", coffer.ErrNotFound)
 	}
 	return views[i], nil
 }

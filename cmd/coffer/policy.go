@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"coffer/access"
 	"coffer/api"
 	"coffer/app"
+	"coffer/web"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -26,6 +26,10 @@ type policyCmd struct {
 	Explain policyExplainCmd `cmd:"" help:"Say which policies decide about an action, why, and whom to ask."`
 	Matrix  policyMatrixCmd  `cmd:"" help:"Say what each role sees of each kind of data."`
 }
+
+// asksServer reports whether the policies are those in force at a server. A folder that a command names is read where the command runs,
+// and no server has to do with it.
+func (e *env) asksServer(dir string) bool { return e.Server != "" && dir == "" }
 
 // policies loads the policies in dir; without one those of the configuration, else the default set. Nothing is opened.
 func (e *env) policies(dir string) (p *access.Policy, from string, err error) {
@@ -54,15 +58,31 @@ type policyCheckCmd struct {
 }
 
 func (c *policyCheckCmd) Run(e *env) error {
+	if e.asksServer(c.Dir) {
+		cl, err := e.client()
+		if err != nil {
+			return err
+		}
+		p, err := cl.Policies(e.ctx)
+		if err != nil {
+			return err
+		}
+		return e.fit(e.Server, p.Policies, p.Roles, p.Hash)
+	}
 	p, from, err := e.policies(c.Dir)
 	if err != nil {
 		return err
 	}
+	return e.fit(from, p.IDs(), p.Roles(), p.Hash())
+}
+
+// fit says which policies fit the schema.
+func (e *env) fit(from string, policies, roles []string, hash string) error {
 	if e.JSON {
-		return e.out.element(map[string]any{"from": from, "policies": p.IDs(), "roles": p.Roles(), "hash": p.Hash()})
+		return e.out.element(map[string]any{"from": from, "policies": policies, "roles": roles, "hash": hash})
 	}
-	e.out.say("%s: %s for the roles %s fit the schema.", safe(from), plural(len(p.IDs()), "policy"), strings.Join(p.Roles(), ", "))
-	e.out.say("hash %s", p.Hash())
+	e.out.say("%s: %s for the roles %s fit the schema.", safe(from), plural(len(policies), "policy"), strings.Join(roles, ", "))
+	e.out.say("hash %s", hash)
 	return nil
 }
 
@@ -71,13 +91,13 @@ type policyMatrixCmd struct {
 }
 
 func (c *policyMatrixCmd) Run(e *env) error {
-	p, _, err := e.policies(c.Dir)
+	cells, err := c.cells(e)
 	if err != nil {
 		return err
 	}
 	head, row := []string{"ROLE"}, []string(nil)
 	var rows [][]string
-	for _, m := range p.Matrix(time.Now()) {
+	for _, m := range cells {
 		if e.JSON {
 			if err := e.out.element(m); err != nil {
 				return err
@@ -91,7 +111,7 @@ func (c *policyMatrixCmd) Run(e *env) error {
 		if len(rows) == 1 {
 			head = append(head, m.Category)
 		}
-		row = append(row, string(m.Sight))
+		row = append(row, m.Sight)
 		rows[len(rows)-1] = row
 	}
 	if e.JSON {
@@ -104,6 +124,22 @@ func (c *policyMatrixCmd) Run(e *env) error {
 	t.print()
 	e.out.say("exists: that there is a finding; approved: values with an approved request; full: values with a reason")
 	return nil
+}
+
+func (c *policyMatrixCmd) cells(e *env) ([]api.MatrixCell, error) {
+	if e.asksServer(c.Dir) {
+		cl, err := e.client()
+		if err != nil {
+			return nil, err
+		}
+		m, err := cl.Matrix(e.ctx)
+		return m.Cells, err
+	}
+	p, _, err := e.policies(c.Dir)
+	if err != nil {
+		return nil, err
+	}
+	return web.MatrixOf(p, time.Now()).Cells, nil
 }
 
 type policyTestCmd struct {
@@ -127,27 +163,26 @@ Left out: a caller's id is "caller" and its kind "user"; a resource's id is "res
 its origin macie; now is 2026-01-01T00:00:00Z and the caller just signed in (signInAge: 20m says otherwise). by, when it is given, names all policies that decide.`
 }
 
-// policyCase is one question with the answer that is expected.
+// policyCase is one question with the answer that is expected, as a file has it.
 type policyCase struct {
 	Name   string `yaml:"name"`
 	Caller struct {
-		ID    string            `yaml:"id"`
-		Kind  access.CallerKind `yaml:"kind"`
-		Roles []string          `yaml:"roles"`
-		Teams []string          `yaml:"teams"`
-		// Scopes of a token.
-		Scopes []access.Action `yaml:"scopes"`
+		ID     string   `yaml:"id"`
+		Kind   string   `yaml:"kind"`
+		Roles  []string `yaml:"roles"`
+		Teams  []string `yaml:"teams"`
+		Scopes []string `yaml:"scopes"` // of a token
 	} `yaml:"caller"`
-	Action   access.Action `yaml:"action"`
+	Action   string `yaml:"action"`
 	Resource struct {
-		Kind       access.Kind       `yaml:"kind"`
+		Kind       string            `yaml:"kind"`
 		ID         string            `yaml:"id"`
-		Types      []coffer.DataType `yaml:"types"`
+		Types      []string          `yaml:"types"`
 		Categories []string          `yaml:"categories"`
 		Severity   string            `yaml:"severity"`
 		Bucket     string            `yaml:"bucket"`
 		Account    string            `yaml:"account"`
-		Origins    []coffer.Origin   `yaml:"origins"`
+		Origins    []string          `yaml:"origins"`
 		Submitters []string          `yaml:"submitters"`
 		Tags       map[string]string `yaml:"tags"`
 	} `yaml:"resource"`
@@ -160,13 +195,13 @@ type policyCase struct {
 		Purpose string    `yaml:"purpose"`
 		Values  int       `yaml:"values"`
 		// Network is the address of who asks; SignInAge how long ago they signed in, such as 5m, 0s when it is left out.
-		Network       netip.Addr     `yaml:"network"`
-		SignInAge     *time.Duration `yaml:"signInAge"`
-		MFA           bool           `yaml:"mfa"`
-		BreakGlass    bool           `yaml:"breakGlass"`
-		Requester     string         `yaml:"requester"`
-		Approvers     []string       `yaml:"approvers"`
-		ApprovedUntil time.Time      `yaml:"approvedUntil"`
+		Network       string        `yaml:"network"`
+		SignInAge     time.Duration `yaml:"signInAge"`
+		MFA           bool          `yaml:"mfa"`
+		BreakGlass    bool          `yaml:"breakGlass"`
+		Requester     string        `yaml:"requester"`
+		Approvers     []string      `yaml:"approvers"`
+		ApprovedUntil time.Time     `yaml:"approvedUntil"`
 	} `yaml:"context"`
 	Expect string   `yaml:"expect"`
 	By     []string `yaml:"by"`
@@ -198,39 +233,36 @@ func (c *policyTestCmd) Run(e *env) error {
 	if len(cases) == 0 {
 		return fmt.Errorf("cases %s: there are none: %w", c.File, coffer.ErrInvalid)
 	}
-	p, _, err := e.policies(c.Policies)
+	questions := make([]api.PolicyCase, len(cases))
+	for i := range cases {
+		x := &cases[i]
+		if x.Name == "" {
+			x.Name = fmt.Sprintf("case %d", i+1)
+		}
+		if questions[i], err = x.question(); err != nil {
+			return fmt.Errorf("%s: %w", x.Name, err)
+		}
+	}
+	answers, err := c.answers(e, questions)
 	if err != nil {
 		return err
 	}
 	failed := 0
-	for i, x := range cases {
-		if x.Name == "" {
-			x.Name = fmt.Sprintf("case %d", i+1)
-		}
-		r, err := x.request()
-		if err != nil {
-			return fmt.Errorf("%s: %w", x.Name, err)
-		}
-		d := p.Decide(r)
-		got := verdictOf(d)
-		ok := got == x.Expect && len(d.Errors) == 0
-		if x.By != nil {
-			slices.Sort(x.By)
-			ok = ok && slices.Equal(x.By, d.Policies)
-		}
-		if !ok {
+	for i, a := range answers {
+		x := &cases[i]
+		if !a.OK {
 			failed++
 		}
 		if e.JSON {
-			err := e.out.element(map[string]any{"name": x.Name, "ok": ok, "expected": x.Expect, "got": got, "policies": orEmpty(d.Policies), "errors": orEmpty(d.Errors)})
+			err := e.out.element(map[string]any{"name": x.Name, "ok": a.OK, "expected": a.Expected, "got": a.Got, "policies": a.Policies, "errors": a.Errors})
 			if err != nil {
 				return err
 			}
 			continue
 		}
-		if !ok {
-			e.out.say("FAIL %s: expected %s%s, got %s%s", safe(x.Name), x.Expect, by(x.By), got, by(d.Policies))
-			for _, s := range d.Errors {
+		if !a.OK {
+			e.out.say("FAIL %s: expected %s%s, got %s%s", safe(x.Name), a.Expected, by(x.By), a.Got, by(a.Policies))
+			for _, s := range a.Errors {
 				e.out.say("     error: %s", safe(s))
 			}
 		}
@@ -241,6 +273,36 @@ func (c *policyTestCmd) Run(e *env) error {
 	}
 	e.out.say("%s passed.", plural(len(cases), "case"))
 	return nil
+}
+
+// casesAtOnce is how many cases a server is asked about in one request, whose body it bounds.
+const casesAtOnce = 100
+
+// answers asks the policies in force, or those of the folder that the command names.
+func (c *policyTestCmd) answers(e *env, questions []api.PolicyCase) (out []api.PolicyAnswer, err error) {
+	if !e.asksServer(c.Policies) {
+		p, _, err := e.policies(c.Policies)
+		if err != nil {
+			return nil, err
+		}
+		all, err := web.Answers(p, questions)
+		return all.Answers, err
+	}
+	cl, err := e.client()
+	if err != nil {
+		return nil, err
+	}
+	for some := range slices.Chunk(questions, casesAtOnce) {
+		part, err := cl.TestPolicies(e.ctx, some)
+		if err != nil {
+			return nil, err
+		}
+		if len(part.Answers) != len(some) {
+			return nil, fmt.Errorf("the server answers %d of %s: %w", len(part.Answers), plural(len(some), "case"), coffer.ErrInvalid)
+		}
+		out = append(out, part.Answers...)
+	}
+	return out, nil
 }
 
 func readFile(name string, limit int64) ([]byte, error) {
@@ -259,77 +321,31 @@ func by(policies []string) string {
 	return " by " + strings.Join(policies, ", ")
 }
 
-func orEmpty(s []string) []string {
-	if s == nil {
-		return []string{}
-	}
-	return s
-}
-
-func verdictOf(d access.Decision) string {
-	if d.Allow {
-		return "allow"
-	}
-	return "deny"
-}
-
-// request returns the question of the case, with what it leaves out filled in.
-func (x *policyCase) request() (access.Request, error) {
-	var none access.Request
+// question returns the question of the case as the API asks it; what it leaves out, [access.Suppose] fills in.
+func (x *policyCase) question() (api.PolicyCase, error) {
+	var none api.PolicyCase
 	if x.Expect != "allow" && x.Expect != "deny" {
 		return none, fmt.Errorf("expect is allow or deny: %w", coffer.ErrInvalid)
 	}
-	i := slices.IndexFunc(access.Actions, func(d access.Description) bool { return d.Action == x.Action })
-	if i < 0 {
+	if !slices.ContainsFunc(access.Actions, func(d access.Description) bool { return string(d.Action) == x.Action }) {
 		return none, fmt.Errorf("no action has this name; coffer policy explain lists them: %w", coffer.ErrInvalid)
 	}
-	r := access.Request{
-		Caller: access.Caller{ID: x.Caller.ID, Kind: x.Caller.Kind, Roles: x.Caller.Roles, Teams: x.Caller.Teams, Scopes: x.Caller.Scopes},
-		Action: x.Action,
-		Resource: access.Resource{
-			Kind: x.Resource.Kind, ID: x.Resource.ID, Types: x.Resource.Types, Categories: x.Resource.Categories, Bucket: x.Resource.Bucket,
-			Account: x.Resource.Account, Origins: x.Resource.Origins, Submitters: x.Resource.Submitters,
-		},
-		Context: access.Context{
-			Now: x.Context.Now, Local: x.Context.Local, Reason: x.Context.Reason, Note: x.Context.Note, Values: x.Context.Values,
-			Ticket: x.Context.Ticket, Purpose: x.Context.Purpose, Network: x.Context.Network, MFA: x.Context.MFA, BreakGlass: x.Context.BreakGlass,
-			Requester: x.Context.Requester, Approvers: x.Context.Approvers, ApprovedUntil: x.Context.ApprovedUntil,
-		},
-	}
-	if r.Caller.ID == "" {
-		r.Caller.ID = "caller"
-	}
-	if r.Caller.Kind == "" {
-		r.Caller.Kind = access.UserCaller
-	}
-	if r.Resource.Kind == "" {
-		r.Resource.Kind = access.Actions[i].On[0]
-	}
-	if r.Resource.Kind != access.System {
-		if r.Resource.ID == "" {
-			r.Resource.ID = "resource"
-		}
-		if r.Resource.Origins == nil {
-			r.Resource.Origins = []coffer.Origin{coffer.OriginMacie}
-		}
-	}
-	if r.Context.Now.IsZero() {
-		r.Context.Now = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	}
-	r.Context.SignedIn = r.Context.Now
-	if x.Context.SignInAge != nil {
-		r.Context.SignedIn = r.Context.Now.Add(-*x.Context.SignInAge)
-	}
-	severities := []string{"", "low", "medium", "high"}
-	n := slices.Index(severities, x.Resource.Severity)
-	if n < 0 {
+	if !slices.Contains([]string{"", "low", "medium", "high"}, x.Resource.Severity) {
 		return none, fmt.Errorf("severity is low, medium or high: %w", coffer.ErrInvalid)
 	}
-	r.Resource.Severity = coffer.Severity(n)
-	for k, v := range x.Resource.Tags {
-		r.Resource.BucketTags = append(r.Resource.BucketTags, coffer.Tag{Key: k, Value: v})
+	if x.Context.SignInAge < 0 || x.Context.SignInAge%time.Second != 0 {
+		return none, fmt.Errorf("signInAge is in whole seconds, such as 20m: %w", coffer.ErrInvalid)
 	}
-	return r, nil
+	q := api.PolicyCase{
+		Caller: api.PolicyCaller(x.Caller), Action: x.Action, Resource: api.PolicyResource(x.Resource), Expect: x.Expect, By: x.By,
+		Context: api.PolicyContext{
+			Now: x.Context.Now, Local: x.Context.Local, Reason: x.Context.Reason, Note: x.Context.Note, Ticket: x.Context.Ticket,
+			Purpose: x.Context.Purpose, Values: x.Context.Values, Network: x.Context.Network, SignInSeconds: int(x.Context.SignInAge / time.Second),
+			MFA: x.Context.MFA, BreakGlass: x.Context.BreakGlass, Requester: x.Context.Requester, Approvers: x.Context.Approvers,
+			ApprovedUntil: x.Context.ApprovedUntil,
+		},
+	}
+	return q, nil
 }
 
 type policyExplainCmd struct {

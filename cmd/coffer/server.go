@@ -19,12 +19,8 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// here are the commands about this machine alone: they set a home up, look after its files, or decide who can come to its server.
-var here = []string{
-	"demo", "serve", "setup", "backup", "restore", "config", "user", "token", "policy check", "policy test", "policy matrix",
-	"access", "finding assign", "finding status", "finding close", "finding note", "finding ticket", "finding protection", "finding elsewhere",
-	"finding false-positives", "finding view",
-}
+// here are the commands about this machine: they make a home, look after its files, or serve it. No server does that for somebody else.
+var here = []string{"demo", "serve", "setup", "backup", "restore", "config"}
 
 // nowhere are the commands about the program itself. COFFER_SERVER in the environment is nothing to them.
 var nowhere = []string{"version", "completion"}

@@ -1,16 +1,15 @@
 package main
 
 import (
-	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"coffer"
-	"coffer/access"
 	"coffer/api"
+	"coffer/client"
 	"coffer/triage"
-	"coffer/vault"
 )
 
 type findingCountCmd struct {
@@ -63,34 +62,36 @@ func (c *findingCountCmd) Run(e *env) error {
 	return nil
 }
 
-// changed shows what became of findings that were changed one by one.
-func (e *env) changed(ids []string, do func(context.Context, triage.Target) (*triage.Record, error)) error {
-	a, err := e.open()
-	if err != nil {
-		return err
-	}
-	results, err := a.Desk.Bulk(e.ctx, e.ask(), triage.Selection{IDs: ids}, do)
+// change changes findings one after the other and shows what became of each. What fails for one does not stop the others, unless nothing
+// can be reached any more.
+func (e *env) change(ids []string, do func(cl *client.Client, id string) (api.Finding, error)) error {
+	cl, err := e.client()
 	if err != nil {
 		return err
 	}
 	failed := false
-	for _, r := range results {
+	for _, id := range ids {
+		f, err := do(cl, id)
+		err = e.named("finding", id, err)
 		switch {
-		case r.Err != nil && len(results) == 1:
-			return r.Err
-		case r.Err != nil:
+		case err != nil && (len(ids) == 1 || e.ctx.Err() != nil || errors.Is(err, coffer.ErrUnavailable)):
+			return err
+		case err != nil:
 			failed = true
-			e.fail(fmt.Errorf("%s: %w", r.Finding, r.Err), code(r.Err))
+			if !errors.Is(err, coffer.ErrNotFound) { // which says what is not there
+				err = fmt.Errorf("%s: %w", id, err)
+			}
+			e.fail(err, code(err))
 		case e.JSON:
-			if err := e.out.element(r.Record.Summary()); err != nil {
+			if err := e.out.element(f); err != nil {
 				return err
 			}
 		default:
 			owner := "nobody's"
-			if r.Record.Owner != "" {
-				owner = r.Record.Owner + "'s"
+			if f.Owner != "" {
+				owner = f.Owner + "'s"
 			}
-			e.out.say("%s is %s and %s.", r.Finding, r.Record.Status, owner)
+			e.out.say("%s is %s and %s.", id, f.Status, owner)
 		}
 	}
 	if failed {
@@ -105,20 +106,22 @@ type findingAssignCmd struct {
 }
 
 func (c *findingAssignCmd) Run(e *env) error {
-	a, err := e.open()
-	if err != nil {
-		return err
-	}
 	owner := c.Owner
 	switch owner {
 	case "me":
-		owner = e.caller.ID
+		cl, err := e.client()
+		if err != nil {
+			return err
+		}
+		who, err := cl.Caller(e.ctx)
+		if err != nil {
+			return err
+		}
+		owner = who.ID
 	case "none":
 		owner = ""
 	}
-	return e.changed(c.ID, func(ctx context.Context, t triage.Target) (*triage.Record, error) {
-		return a.Desk.Assign(ctx, e.ask(), t, owner)
-	})
+	return e.change(c.ID, func(cl *client.Client, id string) (api.Finding, error) { return cl.Assign(e.ctx, id, "", owner) })
 }
 
 type findingStatusCmd struct {
@@ -127,14 +130,7 @@ type findingStatusCmd struct {
 }
 
 func (c *findingStatusCmd) Run(e *env) error {
-	a, err := e.open()
-	if err != nil {
-		return err
-	}
-	do := map[string]func(context.Context, access.Ask, triage.Target) (*triage.Record, error){
-		"begin": a.Desk.Begin, "stop": a.Desk.Stop, "reopen": a.Desk.Reopen,
-	}[c.Status]
-	return e.changed(c.ID, func(ctx context.Context, t triage.Target) (*triage.Record, error) { return do(ctx, e.ask(), t) })
+	return e.change(c.ID, func(cl *client.Client, id string) (api.Finding, error) { return cl.SetStatus(e.ctx, id, "", c.Status) })
 }
 
 type findingCloseCmd struct {
@@ -146,20 +142,12 @@ type findingCloseCmd struct {
 }
 
 func (c *findingCloseCmd) Run(e *env) error {
-	a, err := e.open()
-	if err != nil {
-		return err
-	}
-	var authentication *bool
+	b := api.CloseBody{Disposition: c.Disposition, Origin: c.Origin, CorrectiveAction: c.CorrectiveAction}
 	if c.Authentication != "" {
 		yes := c.Authentication == "yes"
-		authentication = &yes
+		b.AuthenticationData = &yes
 	}
-	return e.changed(c.ID, func(ctx context.Context, t triage.Target) (*triage.Record, error) {
-		return a.Desk.Close(ctx, e.ask(), t, triage.Closing{
-			Disposition: c.Disposition, Origin: c.Origin, CorrectiveAction: c.CorrectiveAction,
-		}, authentication)
-	})
+	return e.change(c.ID, func(cl *client.Client, id string) (api.Finding, error) { return cl.Close(e.ctx, id, "", b) })
 }
 
 type findingNoteCmd struct {
@@ -168,18 +156,16 @@ type findingNoteCmd struct {
 }
 
 func (c *findingNoteCmd) Run(e *env) error {
-	a, err := e.open()
-	if err != nil {
-		return err
-	}
 	if c.Text != "" {
-		return e.changed([]string{c.ID}, func(ctx context.Context, t triage.Target) (*triage.Record, error) {
-			return a.Desk.AddNote(ctx, e.ask(), t, c.Text)
-		})
+		return e.change([]string{c.ID}, func(cl *client.Client, id string) (api.Finding, error) { return cl.AddNote(e.ctx, id, "", c.Text) })
 	}
-	notes, err := a.Desk.Notes(e.ctx, e.ask(), c.ID)
+	cl, err := e.client()
 	if err != nil {
 		return err
+	}
+	notes, err := cl.Notes(e.ctx, c.ID)
+	if err != nil {
+		return e.named("finding", c.ID, err)
 	}
 	t := e.out.table(1, "AT", "BY", "NOTE")
 	for _, n := range notes {
@@ -201,12 +187,8 @@ type findingTicketCmd struct {
 }
 
 func (c *findingTicketCmd) Run(e *env) error {
-	a, err := e.open()
-	if err != nil {
-		return err
-	}
-	return e.changed([]string{c.ID}, func(ctx context.Context, t triage.Target) (*triage.Record, error) {
-		return a.Desk.SetTickets(ctx, e.ask(), t, c.Ticket)
+	return e.change([]string{c.ID}, func(cl *client.Client, id string) (api.Finding, error) {
+		return cl.SetTickets(e.ctx, id, "", c.Ticket)
 	})
 }
 
@@ -215,13 +197,13 @@ type findingProtectionCmd struct {
 }
 
 func (c *findingProtectionCmd) Run(e *env) error {
-	a, err := e.open()
+	cl, err := e.client()
 	if err != nil {
 		return err
 	}
-	all, err := a.Desk.Protections(e.ctx, e.ask(), c.ID)
+	all, err := cl.Protections(e.ctx, c.ID)
 	if err != nil {
-		return err
+		return e.named("finding", c.ID, err)
 	}
 	t := e.out.table(1, "OF", "WHAT", "REPORTED", "NOW", "")
 	for _, p := range all {
@@ -247,28 +229,19 @@ type findingElsewhereCmd struct {
 	ID string `arg:"" help:"Finding id."`
 }
 
-// elsewhereJSON is the contract of `coffer finding elsewhere --json`.
-type elsewhereJSON struct {
-	Finding string            `json:"finding"`
-	Object  coffer.Object     `json:"object"`
-	Values  int               `json:"values"`
-	Types   []coffer.DataType `json:"types"`
-}
-
 func (c *findingElsewhereCmd) Run(e *env) error {
-	a, err := e.open()
+	cl, err := e.client()
 	if err != nil {
 		return err
 	}
-	var s *vault.Shared
-	if s, err = a.Vault.Elsewhere(e.ctx, e.ask(), c.ID); err != nil {
-		return err
+	s, err := cl.Elsewhere(e.ctx, c.ID)
+	if err != nil {
+		return e.named("finding", c.ID, err)
 	}
 	t := e.out.table(1, "FINDING", "OBJECT", "VALUES")
 	for _, f := range s.Findings {
 		if e.JSON {
-			f.Object.ETag = ""
-			if err := e.out.element(elsewhereJSON(f)); err != nil {
+			if err := e.out.element(f); err != nil {
 				return err
 			}
 			continue
@@ -301,13 +274,12 @@ func (findingFalsePositivesCmd) Help() string {
 // rateJSON and suppressionJSON are the contract of `coffer finding false-positives --json`.
 type rateJSON struct {
 	Kind string `json:"kind"`
-	triage.Rate
+	api.Rate
 }
 
 type suppressionJSON struct {
 	Kind string `json:"kind"`
-	triage.Suppression
-	Command string `json:"command"`
+	api.Suppression
 }
 
 func (c *findingFalsePositivesCmd) Run(e *env) error {
@@ -315,11 +287,11 @@ func (c *findingFalsePositivesCmd) Run(e *env) error {
 	if err != nil {
 		return usage("%v", err)
 	}
-	a, err := e.open()
+	cl, err := e.client()
 	if err != nil {
 		return err
 	}
-	r, err := a.Desk.FalsePositives(e.ctx, e.ask(), f)
+	r, err := cl.FalsePositives(e.ctx, f.Pairs())
 	if err != nil {
 		return err
 	}
@@ -330,7 +302,7 @@ func (c *findingFalsePositivesCmd) Run(e *env) error {
 			}
 		}
 		for i := range r.Suppressions {
-			if err := e.out.element(suppressionJSON{"suppression", r.Suppressions[i], r.Suppressions[i].Command()}); err != nil {
+			if err := e.out.element(suppressionJSON{"suppression", r.Suppressions[i]}); err != nil {
 				return err
 			}
 		}
@@ -338,7 +310,7 @@ func (c *findingFalsePositivesCmd) Run(e *env) error {
 	}
 	t := e.out.table(0, "TYPE", "FALSE", "JUDGED", "RATE", "95 % INTERVAL")
 	for _, rate := range r.Rates {
-		t.row(string(rate.Type), fmt.Sprint(rate.FalsePositives), fmt.Sprint(rate.Judged),
+		t.row(rate.Type, fmt.Sprint(rate.FalsePositives), fmt.Sprint(rate.Judged),
 			fmt.Sprintf("%.0f %%", 100*float64(rate.FalsePositives)/float64(rate.Judged)), fmt.Sprintf("%.0f to %.0f %%", 100*rate.Low, 100*rate.High))
 	}
 	t.print()
@@ -348,8 +320,8 @@ func (c *findingFalsePositivesCmd) Run(e *env) error {
 	for i := range r.Suppressions {
 		s := &r.Suppressions[i]
 		e.out.say("\n%s in s3://%s/%s: %d judged, all false positives. A rule that archives such findings by itself would have caught %d:",
-			safe(string(s.Type)), safe(s.Bucket), safe(s.Prefix), s.Findings, s.Covers)
-		e.out.say("  %s", safe(s.Command()))
+			safe(s.Type), safe(s.Bucket), safe(s.Prefix), s.Findings, s.Covers)
+		e.out.say("  %s", safe(s.Command))
 	}
 	return nil
 }
@@ -363,11 +335,11 @@ type findingViewCmd struct {
 type findingViewListCmd struct{}
 
 func (findingViewListCmd) Run(e *env) error {
-	a, err := e.open()
+	cl, err := e.client()
 	if err != nil {
 		return err
 	}
-	views, err := a.Desk.Views(e.ctx, e.ask())
+	views, err := cl.Views(e.ctx)
 	if err != nil {
 		return err
 	}
@@ -383,7 +355,7 @@ func (findingViewListCmd) Run(e *env) error {
 		if v.Shared {
 			shared = "by " + v.By
 		}
-		t.row(v.Name, shared, string(v.Order), strings.Join(v.Filter, " "))
+		t.row(v.Name, shared, v.Order, strings.Join(v.Filter, " "))
 	}
 	t.print()
 	return nil
@@ -397,11 +369,11 @@ type findingViewSaveCmd struct {
 }
 
 func (c *findingViewSaveCmd) Run(e *env) error {
-	a, err := e.open()
+	cl, err := e.client()
 	if err != nil {
 		return err
 	}
-	return a.Desk.SaveView(e.ctx, e.ask(), triage.View{Name: c.Name, Filter: c.Filter, Order: triage.Order(c.Order), Shared: c.Shared})
+	return cl.SaveView(e.ctx, api.ViewBody{Name: c.Name, Filter: c.Filter, Order: c.Order, Shared: c.Shared})
 }
 
 type findingViewDeleteCmd struct {
@@ -410,9 +382,9 @@ type findingViewDeleteCmd struct {
 }
 
 func (c *findingViewDeleteCmd) Run(e *env) error {
-	a, err := e.open()
+	cl, err := e.client()
 	if err != nil {
 		return err
 	}
-	return a.Desk.DeleteView(e.ctx, e.ask(), c.Name, c.Shared)
+	return cl.DeleteView(e.ctx, api.ViewName{Name: c.Name, Shared: c.Shared})
 }

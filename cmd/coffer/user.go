@@ -3,11 +3,13 @@ package main
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
 	"coffer"
-	"coffer/access"
+	"coffer/api"
+	"coffer/client"
 	"coffer/identity"
 )
 
@@ -20,35 +22,6 @@ type userCmd struct {
 	Code    userCodeCmd    `cmd:"" help:"Print a new one-time code for a person who lost passphrase or passkey; the old ones end with its use."`
 }
 
-// userJSON is a person on a JSON line.
-type userJSON struct {
-	User       string     `json:"user"`
-	Name       string     `json:"name,omitempty"`
-	Issuer     string     `json:"issuer,omitempty"`
-	Roles      []string   `json:"roles"`
-	Teams      []string   `json:"teams"`
-	Disabled   bool       `json:"disabled"`
-	Created    time.Time  `json:"created"`
-	SignedIn   *time.Time `json:"signedIn,omitempty"`
-	Passphrase bool       `json:"passphrase"`
-	Passkeys   int        `json:"passkeys"`
-	Code       string     `json:"code,omitempty"`
-	CodeUntil  *time.Time `json:"codeUntil,omitempty"`
-}
-
-func jsonUser(u identity.User) userJSON {
-	j := userJSON{
-		User: u.ID, Name: u.Name, Issuer: u.Issuer, Roles: append([]string{}, u.Roles...), Teams: append([]string{}, u.Teams...),
-		Disabled: u.Disabled, Created: u.Created, Passphrase: u.Passphrase, Passkeys: u.Passkeys,
-	}
-	for from, to := range map[*time.Time]**time.Time{&u.SignedIn: &j.SignedIn, &u.CodeUntil: &j.CodeUntil} {
-		if !from.IsZero() {
-			*to = from
-		}
-	}
-	return j
-}
-
 type userAddCmd struct {
 	Name string   `arg:"" help:"Name to sign in with: a-z 0-9 . _ - @ +"`
 	Role []string `help:"Role; repeat for more." placeholder:"ROLE"`
@@ -56,53 +29,51 @@ type userAddCmd struct {
 }
 
 func (c *userAddCmd) Run(e *env) error {
-	a, err := e.open()
+	cl, err := e.client()
 	if err != nil {
 		return err
 	}
-	u, code, err := a.Identity.AddUser(e.ctx, e.ask(), c.Name, c.Role, c.Team)
+	u, err := cl.AddUser(e.ctx, api.UserBody{Name: c.Name, Roles: c.Role, Teams: c.Team})
 	if err != nil {
 		return err
 	}
 	if e.JSON {
-		j := jsonUser(u)
-		j.Code = code
-		return e.out.element(j)
+		return e.out.element(u)
 	}
 	e.out.say("%s is added.", safe(u.Name))
-	e.showCode(code)
+	e.showCode(u.Name, u.Code)
 	return nil
 }
 
-// showCode prints a one-time code, once.
-func (e *env) showCode(code string) {
+// showCode prints a one-time code, once. It is empty when the answer in which it stood was lost on the way.
+func (e *env) showCode(name, code string) {
+	if code == "" {
+		e.out.say("The answer with the code was lost, and it stands nowhere else. Make another: coffer user code %s", safe(name))
+		return
+	}
 	e.out.say("Code for the next sign-in, good for one hour and for one use:\n\n    %s\n\nIt is shown here and nowhere else.", code)
 }
 
 type userListCmd struct{}
 
 func (*userListCmd) Run(e *env) error {
-	a, err := e.open()
+	cl, err := e.client()
 	if err != nil {
 		return err
 	}
-	users, err := a.Identity.Users(e.ctx, e.ask())
+	users, err := cl.Users(e.ctx)
 	if err != nil {
 		return err
 	}
 	t := e.out.table(0, "NAME", "USER", "ROLES", "TEAMS", "SIGNS IN WITH", "LAST SIGN-IN")
 	for _, u := range users {
 		if e.JSON {
-			if err := e.out.element(jsonUser(u)); err != nil {
+			if err := e.out.element(u); err != nil {
 				return err
 			}
 			continue
 		}
-		last := "never"
-		if !u.SignedIn.IsZero() {
-			last = u.SignedIn.Local().Format(time.DateTime)
-		}
-		t.row(u.Name, u.ID, strings.Join(u.Roles, ", "), strings.Join(u.Teams, ", "), signsIn(u), last)
+		t.row(u.Name, u.User, strings.Join(u.Roles, ", "), strings.Join(u.Teams, ", "), signsIn(u), last(u.SignedIn))
 	}
 	if !e.JSON {
 		t.print()
@@ -110,7 +81,15 @@ func (*userListCmd) Run(e *env) error {
 	return nil
 }
 
-func signsIn(u identity.User) string {
+// last is when something happened last, which may be never.
+func last(t *time.Time) string {
+	if t == nil {
+		return "never"
+	}
+	return t.Local().Format(time.DateTime)
+}
+
+func signsIn(u api.User) string {
 	var with []string
 	switch {
 	case u.Disabled:
@@ -124,7 +103,7 @@ func signsIn(u identity.User) string {
 	if u.Passkeys > 0 {
 		with = append(with, plural(u.Passkeys, "passkey"))
 	}
-	if !u.CodeUntil.IsZero() {
+	if u.CodeUntil != nil {
 		with = append(with, "code")
 	}
 	if len(with) == 0 {
@@ -133,13 +112,24 @@ func signsIn(u identity.User) string {
 	return strings.Join(with, ", ")
 }
 
-// user finds a person by name or id.
-func (e *env) user(name string) (string, error) {
-	a, err := e.open()
+// onUser does something with the person of this name or id. A name is folded like at a sign-in, and comes before an id.
+func (e *env) onUser(name string, do func(cl *client.Client, id string) error) error {
+	cl, err := e.client()
 	if err != nil {
-		return "", err
+		return err
 	}
-	return a.Identity.Find(e.ctx, e.ask(), name)
+	users, err := cl.Users(e.ctx)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(users, func(u api.User) bool { return u.Issuer == "" && u.Name != "" && strings.EqualFold(u.Name, name) })
+	if i < 0 {
+		i = slices.IndexFunc(users, func(u api.User) bool { return u.User == name })
+	}
+	if i < 0 {
+		return fmt.Errorf("user: %w", coffer.ErrNotFound)
+	}
+	return do(cl, users[i].User)
 }
 
 type userRolesCmd struct {
@@ -149,11 +139,9 @@ type userRolesCmd struct {
 }
 
 func (c *userRolesCmd) Run(e *env) error {
-	id, err := e.user(c.User)
-	if err != nil {
-		return err
-	}
-	return e.app.Identity.SetRoles(e.ctx, e.ask(), id, c.Role, c.Team)
+	return e.onUser(c.User, func(cl *client.Client, id string) error {
+		return cl.SetRoles(e.ctx, id, api.RolesBody{Roles: append([]string{}, c.Role...), Teams: append([]string{}, c.Team...)})
+	})
 }
 
 type userDisableCmd struct {
@@ -169,11 +157,7 @@ type userEnableCmd struct {
 func (c *userEnableCmd) Run(e *env) error { return e.setDisabled(c.User, false) }
 
 func (e *env) setDisabled(name string, disabled bool) error {
-	id, err := e.user(name)
-	if err != nil {
-		return err
-	}
-	return e.app.Identity.Disable(e.ctx, e.ask(), id, disabled)
+	return e.onUser(name, func(cl *client.Client, id string) error { return cl.SetDisabled(e.ctx, id, disabled) })
 }
 
 type userCodeCmd struct {
@@ -181,48 +165,23 @@ type userCodeCmd struct {
 }
 
 func (c *userCodeCmd) Run(e *env) error {
-	id, err := e.user(c.User)
-	if err != nil {
-		return err
-	}
-	code, err := e.app.Identity.NewCode(e.ctx, e.ask(), id)
-	if err != nil {
-		return err
-	}
-	if e.JSON {
-		return e.out.element(map[string]string{"user": id, "code": code})
-	}
-	e.showCode(code)
-	return nil
+	return e.onUser(c.User, func(cl *client.Client, id string) error {
+		code, err := cl.NewCode(e.ctx, id)
+		if err != nil {
+			return err
+		}
+		if e.JSON {
+			return e.out.element(api.NewCode{User: id, Code: code})
+		}
+		e.showCode(c.User, code)
+		return nil
+	})
 }
 
 type tokenCmd struct {
 	Create tokenCreateCmd `cmd:"" help:"Make an access token for a person's scripts and print it, once."`
 	List   tokenListCmd   `cmd:"" help:"List the tokens of a person, or of all."`
 	Revoke tokenRevokeCmd `cmd:"" help:"End a token at once."`
-}
-
-// tokenJSON is a token on a JSON line.
-type tokenJSON struct {
-	Token    string          `json:"token"` // its id
-	User     string          `json:"user"`
-	Label    string          `json:"label,omitempty"`
-	Scopes   []access.Action `json:"scopes"`
-	Networks []netip.Prefix  `json:"networks,omitempty"`
-	Created  time.Time       `json:"created"`
-	Expires  time.Time       `json:"expires"`
-	LastUsed *time.Time      `json:"lastUsed,omitempty"`
-	Secret   string          `json:"secret,omitempty"` // its text, when it was made
-}
-
-func jsonToken(t identity.Token, secret string) tokenJSON {
-	j := tokenJSON{
-		Token: t.ID, User: t.Owner, Label: t.Label, Scopes: t.Scopes, Networks: t.Networks, Created: t.Created, Expires: t.Expires, Secret: secret,
-	}
-	if !t.LastUsed.IsZero() {
-		j.LastUsed = &t.LastUsed
-	}
-	return j
 }
 
 type tokenCreateCmd struct {
@@ -234,34 +193,29 @@ type tokenCreateCmd struct {
 }
 
 func (c *tokenCreateCmd) Run(e *env) error {
-	spec := identity.TokenSpec{Label: c.Label, Life: time.Duration(c.Days) * 24 * time.Hour}
-	if c.Days < 1 || spec.Life > identity.MaxTokenLife {
+	if c.Days < 1 || time.Duration(c.Days)*24*time.Hour > identity.MaxTokenLife {
 		return usage("--days is 1 to 90")
 	}
-	for _, s := range c.Scope {
-		spec.Scopes = append(spec.Scopes, access.Action(s))
-	}
 	for _, n := range c.Network {
-		p, err := netip.ParsePrefix(n)
-		if err != nil {
+		if _, err := netip.ParsePrefix(n); err != nil {
 			return usage("--network is written as in 10.0.0.0/8")
 		}
-		spec.Networks = append(spec.Networks, p.Masked())
 	}
-	id, err := e.user(c.User)
-	if err != nil {
-		return err
-	}
-	t, secret, err := e.app.Identity.CreateToken(e.ctx, e.ask(), id, spec)
-	if err != nil {
-		return err
-	}
-	if e.JSON {
-		return e.out.element(jsonToken(t, secret))
-	}
-	e.out.say("%s\n\nIt is shown here and nowhere else, and ends on %s. Revoke it with: coffer token revoke %s",
-		secret, t.Expires.Local().Format(time.DateOnly), t.ID)
-	return nil
+	return e.onUser(c.User, func(cl *client.Client, id string) error {
+		t, err := cl.CreateToken(e.ctx, id, api.NewTokenBody{Scopes: c.Scope, Days: c.Days, Networks: c.Network, Label: c.Label})
+		switch {
+		case err != nil:
+			return err
+		case e.JSON:
+			return e.out.element(t)
+		case t.Secret == "":
+			e.out.say("The answer with the token was lost, and it stands nowhere else. Revoke it and make another: coffer token revoke %s", t.Token.Token)
+			return nil
+		}
+		e.out.say("%s\n\nIt is shown here and nowhere else, and ends on %s. Revoke it with: coffer token revoke %s",
+			t.Secret, t.Expires.Local().Format(time.DateOnly), t.Token.Token)
+		return nil
+	})
 }
 
 type tokenListCmd struct {
@@ -276,20 +230,12 @@ func (c *tokenListCmd) Run(e *env) error {
 	t := e.out.table(1, "TOKEN", "LABEL", "USER", "EXPIRES", "LAST USED", "SCOPES")
 	for _, k := range tokens {
 		if e.JSON {
-			if err := e.out.element(jsonToken(k, "")); err != nil {
+			if err := e.out.element(k); err != nil {
 				return err
 			}
 			continue
 		}
-		last := "never"
-		if !k.LastUsed.IsZero() {
-			last = k.LastUsed.Local().Format(time.DateTime)
-		}
-		var scopes []string
-		for _, s := range k.Scopes {
-			scopes = append(scopes, string(s))
-		}
-		t.row(k.ID, k.Label, k.Owner, k.Expires.Local().Format(time.DateOnly), last, strings.Join(scopes, ", "))
+		t.row(k.Token, k.Label, k.User, k.Expires.Local().Format(time.DateOnly), last(k.LastUsed), strings.Join(k.Scopes, ", "))
 	}
 	if !e.JSON {
 		t.print()
@@ -298,25 +244,24 @@ func (c *tokenListCmd) Run(e *env) error {
 }
 
 // tokens returns the tokens of a person, or of everybody.
-func (e *env) tokens(name string) ([]identity.Token, error) {
-	a, err := e.open()
-	if err != nil {
-		return nil, err
-	}
+func (e *env) tokens(name string) (all []api.Token, err error) {
 	if name != "" {
-		id, err := e.user(name)
-		if err != nil {
-			return nil, err
-		}
-		return a.Identity.Tokens(e.ctx, e.ask(), id)
+		err = e.onUser(name, func(cl *client.Client, id string) error {
+			all, err = cl.Tokens(e.ctx, id)
+			return err
+		})
+		return all, err
 	}
-	users, err := a.Identity.Users(e.ctx, e.ask())
+	cl, err := e.client()
 	if err != nil {
 		return nil, err
 	}
-	var all []identity.Token
+	users, err := cl.Users(e.ctx)
+	if err != nil {
+		return nil, err
+	}
 	for _, u := range users {
-		tokens, err := a.Identity.Tokens(e.ctx, e.ask(), u.ID)
+		tokens, err := cl.Tokens(e.ctx, u.User)
 		if err != nil {
 			return nil, err
 		}
@@ -334,10 +279,9 @@ func (c *tokenRevokeCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	for _, t := range tokens {
-		if t.ID == c.Token {
-			return e.app.Identity.RevokeToken(e.ctx, e.ask(), t.Owner, t.ID)
-		}
+	i := slices.IndexFunc(tokens, func(t api.Token) bool { return t.Token == c.Token })
+	if i < 0 {
+		return fmt.Errorf("token: %w", coffer.ErrNotFound)
 	}
-	return fmt.Errorf("token: %w", coffer.ErrNotFound)
+	return e.asks.RevokeToken(e.ctx, tokens[i].User, c.Token)
 }
