@@ -32,6 +32,7 @@ func (s *Server) accessRoutes() {
 			Duration: time.Duration(b.Seconds) * time.Second, Attempt: s.attemptID(c, in.Key),
 		})
 		if err != nil {
+			c.known = b.Finding == "" || s.mayRead(ctx, c, b.Finding)
 			return nil, err
 		}
 		return s.requested(r, http.StatusCreated)
@@ -133,6 +134,16 @@ func (s *Server) accessRoutes() {
 		}
 		return s.requested(r, http.StatusOK)
 	})
+}
+
+// mayRead reports whether the caller may look at a finding, and so know that it exists.
+func (s *Server) mayRead(ctx context.Context, c *call, id string) bool {
+	rec, err := s.Desk.Records.Get(ctx, id)
+	if err != nil {
+		return false
+	}
+	policy, err := s.Guard.Current(ctx)
+	return err == nil && policy.Decide(access.Request{Caller: c.ask.Caller, Action: access.FindingRead, Resource: rec.Resource(), Context: c.ask.Context}).Allow
 }
 
 // requested answers with a request and its ETag.

@@ -25,6 +25,7 @@ type call struct {
 	asked   bool             // ask is filled in
 	session identity.Session // of a browser; zero for who comes otherwise
 	attempt string           // names what an acting request changes; empty: it came without a key
+	known   bool             // the caller may know that what the body names exists, or it names nothing
 	problem string
 	page    bool // a page was asked for: problems are shown as one
 }

@@ -479,7 +479,9 @@ func (s *Server) mayKnow(ctx context.Context, c *call, rt *route) bool {
 	switch rt.on {
 	case plan:
 		look.action = access.ObjectRead
-	case object, work:
+	case object:
+		return c.known
+	case work:
 		return false
 	case request:
 		// Who asked for it, and who may read the log, see it; others see what they may decide on.

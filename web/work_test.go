@@ -96,6 +96,17 @@ func TestAccessOnRequest(t *testing.T) {
 	answer[api.Problem](w, 403, "POST", reveal, officer, with)
 
 	w.indexed()
+	// What is wrong with a request is said of what one may know of, and of nothing else.
+	short := `{"action":"value.reveal","finding":"` + w.one() + `","reason":"audit","note":"short"}`
+	for body, code := range map[string]int{
+		short: 403, strings.Replace(short, w.one(), "unknown", 1): 404, `{"action":"value.search","reason":"audit","note":"short"}`: 403,
+	} {
+		p, _ := answer[api.Problem](w, code, "POST", "/v1/access/requests", officer, body, key()...)
+		if code == 403 && !slices.Contains(p.Rules, "request-needs-reason") {
+			t.Errorf("%s: refused by %v", body, p.Rules)
+		}
+	}
+
 	// One search, for somebody who may not search.
 	req, _ = answer[api.Request](w, 201, "POST", "/v1/access/requests", "engineer/user", `{"action":"value.search",`+reason+`}`, key()...)
 	search := `{"value":"4111111111111111",` + reason + `,"grant":"` + req.Request + `"}`

@@ -129,10 +129,19 @@ func (e *env) named(thing, id string, err error) error {
 // text is what an error says: at a server in the words of a home here, so that a script reads the same.
 func (e *env) text(err error) string {
 	var p *api.Error
-	if e.Server == "" || !errors.As(err, &p) {
+	if !errors.As(err, &p) || e.Server == "" && len(p.Problem.Errors) == 0 {
 		return err.Error()
 	}
 	said := strings.TrimSuffix(p.Error(), ".")
+	if wrong := p.Problem.Errors; len(wrong) > 0 {
+		said = ""
+		for i, x := range wrong {
+			if i > 0 {
+				said += "; "
+			}
+			said += strings.TrimPrefix(x.Where, "body.") + ": " + x.What
+		}
+	}
 	if first, n := utf8.DecodeRuneInString(said); n < len(said) && !unicode.IsUpper(rune(said[n])) {
 		said = string(unicode.ToLower(first)) + said[n:]
 	}
