@@ -234,7 +234,7 @@ func (d *decoder) native(r *reader, form Form) bool {
 // line takes a line of a discovery result. Lines about the files of one archive are put together.
 func (d *decoder) line(f *draft, start int, doc Document) bool {
 	f.settle()
-	doc.ID, doc.Object = f.ID, f.Object
+	doc.about(f)
 	if p := f.unnamed(start); p != nil {
 		return d.flush() && d.refuse(p, doc)
 	}
@@ -269,10 +269,15 @@ func (d *decoder) flush() bool {
 	return on
 }
 
+// about names what the document is about.
+func (doc *Document) about(f *draft) {
+	doc.ID, doc.Object, doc.Created, doc.Updated = f.ID, f.Object, f.CreatedAt, f.updated
+}
+
 // judge emits what became of a finding that was read, or of which p is wrong.
 func (d *decoder) judge(f *draft, p *problem, start int, doc Document) bool {
 	f.settle()
-	doc.ID, doc.Object = f.ID, f.Object
+	doc.about(f)
 	switch {
 	case p != nil:
 		return d.refuse(p, doc)
@@ -309,7 +314,7 @@ func (d *draft) unnamed(start int) *problem {
 
 // conclude emits the finding, unless there is nothing in it to work on.
 func (d *decoder) conclude(f *draft, start int, doc Document) bool {
-	doc.ID, doc.Object = f.ID, f.Object
+	doc.about(f)
 	detected := len(f.Occurrences) > 0
 	for _, k := range f.Detections {
 		detected = detected || k.Count > 0

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 
 	"coffer"
@@ -43,6 +44,7 @@ const sampleBucket = "macie-sample-finding-bucket"
 type draft struct {
 	coffer.Finding
 	category   string
+	updated    time.Time
 	sample     bool
 	native     bool // members were seen that findings have and discovery results lack
 	classified bool // the result of an analysis was there
@@ -106,6 +108,8 @@ func (d *draft) finding(r *reader) *problem {
 			return d.severity(r)
 		case "createdAt":
 			return r.time(&d.CreatedAt)
+		case "updatedAt":
+			return r.time(&d.updated)
 		case "archived":
 			d.native = true
 			return r.boolean(&d.Archived)

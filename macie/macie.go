@@ -36,6 +36,7 @@ import (
 	"context"
 	"io"
 	"iter"
+	"time"
 
 	"coffer"
 )
@@ -82,6 +83,9 @@ type Document struct {
 	// beyond their lengths unless Finding is set.
 	ID     string
 	Object coffer.Object
+	// Created and Updated are when Macie made the finding and changed it last; zero where it does not say. Both are set for other
+	// kinds, too.
+	Created, Updated time.Time
 
 	// Reason says in one sentence why there is nothing to do: for every kind but KindFinding, and without a value of the input.
 	Reason string

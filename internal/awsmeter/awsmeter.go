@@ -121,7 +121,7 @@ var targets = map[string]string{
 	"DynamoDB": "dynamodb", "TrentService": "kms", "AmazonSQS": "sqs", "AWSEvents": "events",
 }
 
-// Name tells what a signed request to S3, DynamoDB or KMS asks for, as the API names it. A request that it does not know has the
+// Name tells what a signed request to S3, DynamoDB or KMS asks for, as the API names it, and one to Macie. A request that it does not know has the
 // method as its name.
 func Name(req *http.Request) Op {
 	if t := req.Header.Get("X-Amz-Target"); t != "" {
@@ -129,7 +129,29 @@ func Name(req *http.Request) Op {
 		prefix, _, _ := strings.Cut(service, "_")
 		return Op{cmp.Or(targets[prefix], strings.ToLower(prefix)), op}
 	}
+	if strings.Contains(req.Header.Get("Authorization"), "/macie2/aws4_request") {
+		return Op{"macie2", macieName(req)}
+	}
 	return Op{"s3", s3Name(req)}
+}
+
+// macieName names the calls to Macie that Coffer makes, by the paths of its API.
+func macieName(req *http.Request) string {
+	switch path := req.URL.Path; {
+	case path == "/findings":
+		return "ListFindings"
+	case path == "/findings/describe":
+		return "GetFindings"
+	case path == "/managed-data-identifiers/list":
+		return "ListManagedDataIdentifiers"
+	case path == "/macie":
+		return "GetMacieSession"
+	case path == "/classification-export-configuration":
+		return "GetClassificationExportConfiguration"
+	case strings.HasPrefix(path, "/custom-data-identifiers/"):
+		return "GetCustomDataIdentifier"
+	}
+	return req.Method
 }
 
 // subresources are the queries of S3 that choose an operation, with its name after the verb.
