@@ -517,3 +517,128 @@ func TestAttempts(t *testing.T) {
 		t.Errorf("kept %v", rec.Attempts)
 	}
 }
+
+// createFindingsFilter is CreateFindingsFilterRequest of Macie's API as documented, every member of it:
+// https://docs.aws.amazon.com/macie/latest/APIReference/findingsfilters.html
+type createFindingsFilter struct {
+	Action          string            `json:"action"`      // required: ARCHIVE or NOOP
+	ClientToken     string            `json:"clientToken"` // filled in by the SDKs
+	Description     string            `json:"description"` // at most 512 characters
+	FindingCriteria *findingCriteria  `json:"findingCriteria"`
+	Name            string            `json:"name"` // required: 3 to 64 characters
+	Position        int               `json:"position"`
+	Tags            map[string]string `json:"tags"`
+}
+
+type findingCriteria struct {
+	Criterion map[string]struct {
+		Eq           []string `json:"eq"`           // any of these
+		EqExactMatch []string `json:"eqExactMatch"` // exactly these
+		Gt           *int64   `json:"gt"`
+		Gte          *int64   `json:"gte"`
+		Lt           *int64   `json:"lt"`
+		Lte          *int64   `json:"lte"`
+		Neq          []string `json:"neq"`
+	} `json:"criterion"`
+}
+
+// filterable are the fields that proposals may use, by their documented names; for each, whether eqExactMatch is possible:
+// https://docs.aws.amazon.com/macie/latest/user/findings-filter-fields.html
+var filterable = map[string]bool{
+	"type":                            false,
+	"resourcesAffected.s3Bucket.name": false,
+	"resourcesAffected.s3Object.key":  false,
+	"classificationDetails.result.sensitiveData.detections.type":         true,
+	"classificationDetails.result.customDataIdentifiers.detections.name": true,
+}
+
+// TestSuppressionIsMaciesInput decodes proposals strictly into the documented request, and looks whether Macie would do with them what is
+// said: archive what was judged wrong, and nothing that was judged right or has something else in it.
+func TestSuppressionIsMaciesInput(t *testing.T) {
+	finding := func(id, kind, key string, wrong bool, types ...coffer.DataType) Summary {
+		s := Summary{ID: id, Type: kind, Region: "eu-west-1", Object: coffer.Object{Bucket: "bank", Key: key}, Types: types}
+		if wrong {
+			s.FalsePositives = types
+		}
+		return s
+	}
+	const personal, custom, multiple = "SensitiveData:S3Object/Personal", "SensitiveData:S3Object/CustomIdentifier", "SensitiveData:S3Object/Multiple"
+	var all []Summary
+	for i := range 3 {
+		all = append(all,
+			finding(fmt.Sprint("p", i), personal, fmt.Sprintf("parts/ü \"%d\"", i), true, coffer.PersonName),
+			finding(fmt.Sprint("c", i), custom, fmt.Sprintf("codes/%d", i), true, "House number"))
+	}
+	beside := finding("m", multiple, "parts/both", false, coffer.PersonName, "House number")
+	right := finding("r", personal, "people/1", false, coffer.PersonName)
+	right.Confirmed = right.Types
+	all = append(all, beside, right)
+	got := review(all).Suppressions
+	if len(got) != 2 {
+		t.Fatalf("%d proposals", len(got))
+	}
+	for _, s := range got {
+		b := encode(s.Input)
+		dec := json.NewDecoder(bytes.NewReader(b))
+		dec.DisallowUnknownFields()
+		var in createFindingsFilter
+		if err := dec.Decode(&in); err != nil {
+			t.Fatalf("%s: %v", b, err)
+		}
+		if in.Action != "ARCHIVE" || len(in.Name) < 3 || len(in.Name) > 64 || len(in.Description) > 512 || in.FindingCriteria == nil || len(in.FindingCriteria.Criterion) < 3 {
+			t.Errorf("not what the API takes: %s", b)
+		}
+		for field, c := range in.FindingCriteria.Criterion {
+			exact, known := filterable[field]
+			if !known || len(c.Eq)+len(c.EqExactMatch) == 0 || len(c.EqExactMatch) > 0 && !exact || len(c.Eq) > suppressKeys {
+				t.Errorf("condition on %s: %+v", field, c)
+			}
+		}
+		archives := func(f *Summary) bool {
+			for field, c := range in.FindingCriteria.Criterion {
+				var have []string
+				switch field {
+				case "type":
+					have = []string{f.Type}
+				case "resourcesAffected.s3Bucket.name":
+					have = []string{f.Object.Bucket}
+				case "resourcesAffected.s3Object.key":
+					have = []string{f.Object.Key}
+				default:
+					// A rule sees the managed identifiers of a finding, or the custom ones, and nothing of the others.
+					for _, x := range f.Types {
+						if (x == "House number") == strings.Contains(field, "custom") {
+							have = append(have, string(x))
+						}
+					}
+				}
+				if len(c.Eq) > 0 && !slices.ContainsFunc(have, func(h string) bool { return slices.Contains(c.Eq, h) }) ||
+					len(c.EqExactMatch) > 0 && !slices.Equal(slices.Sorted(slices.Values(have)), c.EqExactMatch) {
+					return false
+				}
+			}
+			return true
+		}
+		covers := 0
+		for i := range all {
+			switch yes := archives(&all[i]); {
+			case yes && len(all[i].FalsePositives) == 0:
+				t.Errorf("the rule for %s archives finding %s", s.Type, all[i].ID)
+			case yes:
+				covers++
+			}
+		}
+		if covers != 3 || covers != s.Covers {
+			t.Errorf("the rule for %s archives %d findings, and says %d", s.Type, covers, s.Covers)
+		}
+	}
+	// The same beside it in the same place, where the whole bucket is proposed: only the finding's own type tells them apart.
+	all = []Summary{beside}
+	for i := range 3 {
+		all = append(all, finding(fmt.Sprint("p", i), personal, fmt.Sprint("x/", i), true, coffer.PersonName))
+	}
+	got = review(all).Suppressions
+	if len(got) != 1 || got[0].Prefix != "" || !slices.Equal(got[0].Input.FindingCriteria.Criterion["type"].Eq, []string{personal}) {
+		t.Errorf("%+v", got)
+	}
+}

@@ -190,7 +190,15 @@ func suppressions(t coffer.DataType, findings []Summary) []Suppression {
 		if strings.HasSuffix(n.findings[0].Type, "/CustomIdentifier") {
 			field = "classificationDetails.result.customDataIdentifiers.detections.name"
 		}
+		// The findings' own type keeps the rule from those that have something else beside this identifier: a custom one beside a managed
+		// one, or a second category, makes another type of the finding.
+		var kinds []string
+		for _, f := range n.findings {
+			kinds = append(kinds, f.Type)
+		}
+		slices.Sort(kinds)
 		c := map[string]Criterion{
+			"type":                            {Eq: slices.Compact(kinds)},
 			field:                             {EqExactMatch: []string{string(t)}},
 			"resourcesAffected.s3Bucket.name": {Eq: []string{p.bucket}},
 		}
