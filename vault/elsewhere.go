@@ -12,6 +12,7 @@ import (
 	"coffer"
 	"coffer/access"
 	"coffer/audit"
+	"coffer/grant"
 	"coffer/store"
 	"coffer/triage"
 )
@@ -43,7 +44,7 @@ type Shared struct {
 
 // Elsewhere says in which other findings values of a finding stand, and never which. Values are compared with those that share their
 // fingerprint in the indexes that are on; see [Vault.Index]. The caller must be permitted to read the finding and to search by value,
-// which is recorded before anything is opened.
+// which is recorded before anything is opened and charged as one search.
 func (v *Vault) Elsewhere(ctx context.Context, ask access.Ask, finding string) (*Shared, error) {
 	rec, err := v.Records.Get(ctx, finding)
 	if err != nil {
@@ -52,35 +53,20 @@ func (v *Vault) Elsewhere(ctx context.Context, ask access.Ask, finding string) (
 	if _, err := v.check(ctx, ask, access.FindingRead, rec.Resource()); err != nil {
 		return nil, err
 	}
-	permit, err := v.check(ctx, ask, access.ValueSearch, access.Resource{Kind: access.System})
-	if err != nil {
-		return nil, err
-	}
-	on, err := v.Indexed(ctx)
-	if err != nil {
-		return nil, err
-	}
-	lines, err := v.Records.Lines(ctx, finding)
-	if err != nil {
-		return nil, err
-	}
+	// It tells whether values are equal, so it is charged as a search; a request for one was approved for a value that was named.
+	ask.Context.Grant = ""
 	out := &Shared{}
-	lines = slices.DeleteFunc(lines, func(l triage.Line) bool {
-		if l.Sealed && !slices.Contains(on, l.Type) && !slices.Contains(out.NotIndexed, l.Type) {
-			out.NotIndexed = append(out.NotIndexed, l.Type)
+	var lines []triage.Line
+	act := grant.Act{Action: access.ValueSearch, Resource: access.Resource{Kind: access.System}, Values: 1}
+	permit, ref, err := v.intend(ctx, ask, act, func(e *audit.Entry) (err error) {
+		*out = Shared{}
+		if lines, err = v.comparable(ctx, finding, out); err != nil {
+			return err
 		}
-		return !l.Sealed || !slices.Contains(on, l.Type)
+		e.Finding, e.Object = finding, rec.ObjectID
+		e.Detail = map[string]string{"for": "elsewhere", "values": strconv.Itoa(len(lines))}
+		return nil
 	})
-	if len(lines) > maxSought {
-		lines, out.Limited = lines[:maxSought], true
-	}
-	if len(lines) == 0 {
-		return out, nil
-	}
-	intent := permit.Entry(audit.Intent)
-	intent.Finding, intent.Object = finding, rec.ObjectID
-	intent.Detail = map[string]string{"for": "elsewhere", "values": strconv.Itoa(len(lines))}
-	ref, err := v.Guard.Log.Append(ctx, intent)
 	if err != nil {
 		return nil, err
 	}
@@ -93,6 +79,28 @@ func (v *Vault) Elsewhere(ctx context.Context, ask access.Ask, finding string) (
 		return nil, err
 	}
 	return out, nil
+}
+
+// comparable returns the lines of the finding whose values can be looked for, and notes in out what cannot.
+func (v *Vault) comparable(ctx context.Context, finding string, out *Shared) ([]triage.Line, error) {
+	on, err := v.Indexed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	lines, err := v.Records.Lines(ctx, finding)
+	if err != nil {
+		return nil, err
+	}
+	lines = slices.DeleteFunc(lines, func(l triage.Line) bool {
+		if l.Sealed && !slices.Contains(on, l.Type) && !slices.Contains(out.NotIndexed, l.Type) {
+			out.NotIndexed = append(out.NotIndexed, l.Type)
+		}
+		return !l.Sealed || !slices.Contains(on, l.Type)
+	})
+	if len(lines) > maxSought {
+		lines, out.Limited = lines[:maxSought], true
+	}
+	return lines, nil
 }
 
 // sought is a value that is looked for.
