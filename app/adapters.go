@@ -18,7 +18,7 @@ import (
 )
 
 // specs are the parts of an installation.
-type specs struct{ objects, originals, keys, store Spec }
+type specs struct{ objects, originals, keys, store, log Spec }
 
 // specsOf returns the parts that the options and the configuration name. Paths of the options are relative to the working directory,
 // those of the configuration to the home.
@@ -35,6 +35,7 @@ func specsOf(home string, opt Options, c Config) (s specs, err error) {
 		{"originals", opt.Originals, c.Originals, &s.originals},
 		{"keys", opt.Keys, c.Keys, &s.keys},
 		{"store", opt.Store, c.Store, &s.store},
+		{"log", opt.Log, c.Log, &s.log},
 	} {
 		text, base := part.config, home
 		if part.flag != "" {
@@ -74,8 +75,8 @@ func (a *App) adapters(ctx context.Context) (ad Adapters, err error) {
 	if ad.Keys, err = a.keeper(ctx); err != nil {
 		return ad, err
 	}
-	ad.LogDir, ad.LogKey = filepath.Join(a.Home, "log"), filepath.Join(filepath.Dir(a.keyPath), "log.key")
-	return ad, nil
+	ad.Log, ad.LogKey, err = a.openLogFiles(ctx)
+	return ad, err
 }
 
 // storage opens a storage of objects. remember, where not nil, is to be given its journal of uploads.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/fips140"
 	"fmt"
-	"os"
 	"runtime"
 	"runtime/debug"
 	"time"
@@ -107,7 +106,7 @@ func (i installation) Check(ctx context.Context, ask access.Ask, opt check.Optio
 }
 
 func (i installation) VerifyLog(ctx context.Context, key string, checkpoints []byte) (*audit.Report, error) {
-	return audit.Verify(ctx, os.DirFS(i.a.logDir), audit.VerifyOptions{Key: cmp.Or(key, i.a.Log.VerifierKey()), Checkpoint: checkpoints, DB: i.a.DB})
+	return audit.Verify(ctx, i.a.logFiles, audit.VerifyOptions{Key: cmp.Or(key, i.a.Log.VerifierKey()), Checkpoint: checkpoints, DB: i.a.DB})
 }
 
 // Config leaves out file names and whatever could open anything, but for the spec strings, which name places.

@@ -49,8 +49,12 @@ type Options struct {
 	Originals string
 	Keys      string
 	Store     string
-	Now       func() time.Time
-	Logger    *slog.Logger
+	Log       string
+	// LogByOthers has this process record in the log and leave the order of the entries to others: it needs no right to the key that
+	// signs the log, if that is kept in the store.
+	LogByOthers bool
+	Now         func() time.Time
+	Logger      *slog.Logger
 }
 
 // App is the whole program, built. Close it.
@@ -82,7 +86,8 @@ type App struct {
 
 	logger      *slog.Logger
 	specs       specs
-	logDir      string
+	logFiles    audit.Files
+	logByOthers bool
 	keyPath     string        // of the keyring; with other keys, where it would be
 	tables      []*sqlite.DB  // data and key table of a home in a folder
 	dynamo      []dynamoTable // data and key table of a store in DynamoDB
@@ -121,7 +126,7 @@ func DefaultHome() (string, error) {
 
 // Open opens the home and makes it on first use, mode 0700. A home of a newer format is refused.
 func Open(ctx context.Context, opt Options) (_ *App, err error) {
-	a := &App{Now: opt.Now}
+	a := &App{Now: opt.Now, logByOthers: opt.LogByOthers}
 	if a.Now == nil {
 		a.Now = time.Now
 	}
@@ -164,8 +169,8 @@ type Adapters struct {
 	Remember, RememberOriginals func(object.Journal)
 	DB, Headers                 store.DB // values of DB are sealed by the App
 	Keys                        envelope.Keys
-	LogDir                      string // folder of the log
-	LogKey                      string // file of the log's signing key
+	Log                         audit.Files
+	LogKey                      *audit.Key // nil: sealed in the store
 }
 
 // Assemble builds the program from adapters, for a home in no folder: servers and tests use it. now is the clock.
@@ -188,7 +193,7 @@ func (a *App) assemble(ctx context.Context, ad Adapters, logger *slog.Logger) er
 		return err
 	}
 	a.Objects, a.Originals, a.DB, a.Headers, a.Keys = ad.Objects, ad.Originals, ad.DB, ad.Headers, ad.Keys
-	a.logDir, a.logger = ad.LogDir, logger
+	a.logFiles, a.logger = ad.Log, logger
 	if a.logger == nil {
 		a.logger = slog.New(slog.DiscardHandler)
 	}
@@ -317,8 +322,13 @@ func (a *App) openLog(ctx context.Context, ad Adapters, logger *slog.Logger) (er
 	for _, f := range a.Config.Anchors {
 		anchors = append(anchors, under(a.Home, strings.TrimPrefix(f, "anchor:")))
 	}
+	if ad.LogKey == nil {
+		if ad.LogKey, err = a.storedLogKey(ctx, !a.logByOthers); err != nil {
+			return err
+		}
+	}
 	a.Log, err = audit.Open(ctx, audit.Config{
-		DB: a.DB, Dir: ad.LogDir, Key: ad.LogKey, Anchors: anchors, Now: a.Now, Scrub: a.scrubBytes, Logger: logger,
+		DB: a.DB, Files: ad.Log, Key: ad.LogKey, Anchors: anchors, Now: a.Now, Scrub: a.scrubBytes, Logger: logger,
 	})
 	if err != nil {
 		return err
@@ -328,8 +338,8 @@ func (a *App) openLog(ctx context.Context, ad Adapters, logger *slog.Logger) (er
 	return nil
 }
 
-// LogDir is the folder of the log's tiles and checkpoint.
-func (a *App) LogDir() string { return a.logDir }
+// LogFiles are the log's tiles and checkpoint, to read.
+func (a *App) LogFiles() fs.FS { return a.logFiles }
 
 // scrubBytes replaces what the detectors find in a note, so that nobody pastes a value into the log.
 func (a *App) scrubBytes(note []byte) []byte {

@@ -21,7 +21,6 @@ import (
 	"coffer/envelope"
 	"coffer/envelope/kms"
 	"coffer/internal/awsmeter"
-	"coffer/internal/durable"
 	"coffer/object"
 	"coffer/object/s3"
 	"coffer/store"
@@ -137,11 +136,7 @@ func (a *App) keeper(ctx context.Context) (envelope.Keys, error) {
 	if s.Scheme == "keyfile" {
 		return a.ring()
 	}
-	// The key that signs the log stays on this machine.
-	a.keyPath = filepath.Join(a.Home, "keys", "ring")
-	if err := durable.MkdirAll(filepath.Dir(a.keyPath), 0o700); err != nil {
-		return nil, fmt.Errorf("keys: %w: %w", coffer.ErrUnavailable, err)
-	}
+	a.keyPath = filepath.Join(a.Home, "keys", "ring") // beside which the key of a log in a folder is
 	return a.openKMS(ctx, s)
 }
 

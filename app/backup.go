@@ -85,7 +85,7 @@ func (a *App) Backup(ctx context.Context, ask access.Ask, dir string, opt Backup
 	if err != nil {
 		return nil, err
 	}
-	for _, s := range []Spec{a.specs.store, a.specs.keys, a.specs.originals} {
+	for _, s := range []Spec{a.specs.store, a.specs.keys, a.specs.originals, a.specs.log} {
 		if !s.Local() {
 			return nil, fmt.Errorf("%s: is backed up where it is kept (of a table by point-in-time recovery, see `coffer doctor`); only a home in a folder can be backed up: %w", s.Scheme, coffer.ErrUnsupported)
 		}
@@ -475,7 +475,7 @@ func Restore(ctx context.Context, dir string, opt RestoreOptions) (_ *App, err e
 	if cp, err := os.ReadFile(filepath.Join(opt.Home, "restored.checkpoint")); err == nil {
 		verify.Checkpoint = cp
 	}
-	report, err := audit.Verify(ctx, os.DirFS(a.LogDir()), verify)
+	report, err := audit.Verify(ctx, a.LogFiles(), verify)
 	if err != nil {
 		return nil, err
 	}

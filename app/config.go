@@ -27,11 +27,12 @@ import (
 
 // Config is the file HOME/config.yaml. Every member can be left out.
 type Config struct {
-	// Objects, Originals, Keys and Store are spec strings; a flag of the same name wins.
+	// Objects, Originals, Keys, Store and Log are spec strings; a flag of the same name wins.
 	Objects   string `yaml:"objects,omitempty"`
 	Originals string `yaml:"originals,omitempty"`
 	Keys      string `yaml:"keys,omitempty"`
 	Store     string `yaml:"store,omitempty"`
+	Log       string `yaml:"log,omitempty"`
 	// Buckets are those that may be read and changed; none given: all of a folder, none of s3.
 	Buckets []string `yaml:"buckets,omitempty"`
 	// Identifiers are the custom data identifiers.

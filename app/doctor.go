@@ -223,7 +223,7 @@ func (d *doctor) log(ctx context.Context, a *App) {
 		return
 	}
 	opt := audit.VerifyOptions{Key: a.Log.VerifierKey()}
-	r, err := audit.Verify(ctx, os.DirFS(a.LogDir()), opt)
+	r, err := audit.Verify(ctx, a.LogFiles(), opt)
 	switch {
 	case err != nil:
 		d.say("log", Fail, "coffer audit verify", "%v", err)
@@ -254,7 +254,7 @@ func (d *doctor) log(ctx context.Context, a *App) {
 			continue
 		}
 		opt.Checkpoint = b
-		if r, err = audit.Verify(ctx, os.DirFS(a.LogDir()), opt); err == nil {
+		if r, err = audit.Verify(ctx, a.LogFiles(), opt); err == nil {
 			err = r.Err()
 		}
 		if err != nil {

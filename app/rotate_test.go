@@ -25,6 +25,7 @@ import (
 	"coffer/access"
 	"coffer/app"
 	"coffer/audit"
+	"coffer/audit/audittest"
 	"coffer/envelope"
 	"coffer/envelope/keyfile"
 	"coffer/envelope/kms"
@@ -86,9 +87,10 @@ func (s *site) start(keys envelope.Keys, headers store.DB) *app.App {
 		headers = s.headers
 	}
 	s.processes++
+	files, key := audittest.Parts(s.t, s.dir)
 	a, err := app.Assemble(s.t.Context(), app.Adapters{
 		Objects: s.objects, Originals: s.originals, DB: s.db, Headers: headers, Keys: keys,
-		LogDir: filepath.Join(s.dir, "log"), LogKey: filepath.Join(s.dir, "log.key"),
+		Log: files, LogKey: key,
 	}, app.Config{}, s.now)
 	if err != nil {
 		s.t.Fatal(err)

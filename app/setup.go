@@ -26,8 +26,8 @@ const (
 	StepFailed  = "failed"
 )
 
-// Setup makes what the specs name in the cloud and what is not there: the two tables, the bucket of the kept originals, the wrapping
-// keys behind aliases. What is there stays as it is, but for the settings of tables that a promise rests on; a step that fails does not
+// Setup makes what the specs name in the cloud and what is not there: the two tables, the bucket of the kept originals, that of the log, the
+// wrapping keys behind aliases. What is there stays as it is, but for the settings of tables that a promise rests on; a step that fails does not
 // keep the others from being tried. With dry it only looks. It needs an administrator's credentials and comes before the log exists:
 // the record of it is the cloud's own (CloudTrail). Buckets of objects are never made.
 func Setup(ctx context.Context, opt Options, dry bool) ([]Step, error) {
@@ -113,6 +113,23 @@ func Setup(ctx context.Context, opt Options, dry bool) ([]Step, error) {
 				return made, err
 			})
 		}
+	}
+	if s := a.specs.log; !s.Local() {
+		st, err := a.openS3(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		retention, err := s.retention()
+		if err != nil {
+			return nil, err
+		}
+		step("bucket", s.Name, func() error { return logFits(ctx, st, s.Name) }, func() (bool, error) {
+			made, err := st.CreateLockedBucket(ctx, s.Name, retention)
+			if err != nil {
+				return made, err
+			}
+			return made, logFits(ctx, st, s.Name)
+		})
 	}
 	if s := a.specs.originals; !s.Local() {
 		st, err := a.openS3(ctx, s)

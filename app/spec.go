@@ -48,7 +48,7 @@ var schemes = map[string]scheme{
 	"dir":      {local: true, name: "PATH"},
 	"keyfile":  {local: true, name: "PATH"},
 	"sqlite":   {local: true, name: "PATH"},
-	"s3":       {name: "BUCKET", bare: true, opts: append([]string{"owner", "requester-pays"}, awsOptions...)},
+	"s3":       {name: "BUCKET", bare: true, opts: append([]string{"owner", "requester-pays", "retention"}, awsOptions...)},
 	"kms":      {name: "KEY", deflt: "alias/coffer", opts: append([]string{"verify", "old"}, awsOptions...)},
 	"dynamodb": {name: "TABLE", deflt: "coffer", opts: awsOptions},
 }
@@ -63,9 +63,10 @@ var roles = map[string]struct {
 	"originals": {[]string{"dir", "s3"}, "dir:originals"},
 	"keys":      {[]string{"keyfile", "kms"}, "keyfile:keys/ring"},
 	"store":     {[]string{"sqlite", "dynamodb"}, "sqlite:store"},
+	"log":       {[]string{"dir", "s3"}, "dir:log"},
 }
 
-// ParseSpec parses the spec of a role: "objects", "originals", "keys" or "store". An empty text is the role's default.
+// ParseSpec parses the spec of a role: "objects", "originals", "keys", "store" or "log". An empty text is the role's default.
 func ParseSpec(role, text string) (Spec, error) {
 	r := roles[role]
 	text = cmp.Or(text, r.deflt)

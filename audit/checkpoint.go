@@ -33,24 +33,35 @@ const checkpointFile = "checkpoint"
 // maxCheckpoint bounds a checkpoint with its signatures, those of witnesses included.
 const maxCheckpoint = 16 << 10
 
-// signingKey is the log's Ed25519 key in the form of https://c2sp.org/signed-note.
-type signingKey struct {
-	signer   note.Signer
+// Key is the key that signs the log, Ed25519 in the form of https://c2sp.org/signed-note. A process without it can record and read
+// and verify, and leaves the order of the entries to others.
+type Key struct {
+	signer   note.Signer // nil: only the public half is known
 	verifier note.Verifier
 	public   string // the verifier key's text form
 }
 
-// loadKey reads the signing key at path, or makes one. Its public half is kept beside it, with ".pub" added to the name.
-func loadKey(path string) (*signingKey, error) {
+// NewKey makes a key and returns it and its secret text form, for [ParseKey].
+func NewKey() (*Key, string, error) {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	secret, _, err := note.GenerateKey(rand.Reader, "coffer/log/"+hex.EncodeToString(b[:]))
+	if err != nil {
+		return nil, "", fmt.Errorf("making the log's signing key: %w", err)
+	}
+	k, err := ParseKey(secret)
+	return k, secret, err
+}
+
+// KeyFile reads the signing key at path, or makes one, mode 0600. Its public half is kept beside it, with ".pub" added to the name.
+func KeyFile(path string) (*Key, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		var b [8]byte
-		_, _ = rand.Read(b[:]) // never fails
-		skey, _, gerr := note.GenerateKey(rand.Reader, "coffer/log/"+hex.EncodeToString(b[:]))
+		_, secret, gerr := NewKey()
 		if gerr != nil {
-			return nil, fmt.Errorf("making the log's signing key: %w", gerr)
+			return nil, gerr
 		}
-		err = durable.Create(path, []byte(skey+"\n"), 0o600)
+		err = durable.Create(path, []byte(secret+"\n"), 0o600)
 		if err == nil || errors.Is(err, fs.ErrExist) { // of several processes one is first
 			text, err = os.ReadFile(path)
 		}
@@ -58,7 +69,7 @@ func loadKey(path string) (*signingKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the log's signing key: %w", err)
 	}
-	k, err := parseKey(strings.TrimSpace(string(text)))
+	k, err := ParseKey(strings.TrimSpace(string(text)))
 	if err != nil {
 		return nil, err
 	}
@@ -68,9 +79,22 @@ func loadKey(path string) (*signingKey, error) {
 	return k, nil
 }
 
-func parseKey(skey string) (*signingKey, error) {
+// PublicKey returns a key of which only the public half is known, from its text form.
+func PublicKey(text string) (*Key, error) {
+	v, err := note.NewVerifier(text)
+	if err != nil {
+		return nil, fmt.Errorf("the log's verifier key is malformed: %w", coffer.ErrCorrupt)
+	}
+	return &Key{verifier: v, public: text}, nil
+}
+
+// Public returns the public half in its text form, which [PublicKey] and [Verify] take.
+func (k *Key) Public() string { return k.public }
+
+// ParseKey returns the key with this secret text form. Its errors wrap [coffer.ErrCorrupt] and repeat nothing of it.
+func ParseKey(skey string) (*Key, error) {
 	bad := fmt.Errorf("the log's signing key is malformed: %w", coffer.ErrCorrupt)
-	k := &signingKey{}
+	k := &Key{}
 	var err error
 	if k.signer, err = note.NewSigner(skey); err != nil {
 		return nil, bad // the package's error could repeat the key
@@ -100,7 +124,7 @@ func (l *Log) VerifierKey() string { return l.sequencer.key.public }
 // Checkpoint returns the log's current signed checkpoint as it stands in the folder, for somebody else to keep; an error wrapping
 // [coffer.ErrNotFound] while there is none.
 func (l *Log) Checkpoint() ([]byte, error) {
-	b, err := readBounded(l.sequencer.files.read, checkpointFile, maxCheckpoint)
+	b, err := readBounded(l.sequencer.files, checkpointFile, maxCheckpoint)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("checkpoint: %w", coffer.ErrNotFound)
 	}
@@ -112,7 +136,7 @@ func (l *Log) Checkpoint() ([]byte, error) {
 
 // Size returns how many entries are under the log's current checkpoint; 0 while there is none.
 func (l *Log) Size() (int64, error) {
-	msg, err := readBounded(l.sequencer.files.read, checkpointFile, maxCheckpoint)
+	msg, err := readBounded(l.sequencer.files, checkpointFile, maxCheckpoint)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
@@ -127,7 +151,7 @@ func (l *Log) Size() (int64, error) {
 }
 
 // sign returns the signed note of a checkpoint.
-func (k *signingKey) sign(size int64, root tlog.Hash) ([]byte, error) {
+func (k *Key) sign(size int64, root tlog.Hash) ([]byte, error) {
 	text := fmt.Sprintf("%s\n%d\n%s\n", k.signer.Name(), size, root)
 	b, err := note.Sign(&note.Note{Text: text}, k.signer)
 	if err != nil {

@@ -30,24 +30,19 @@ func (m *Memory) Open(name string) (fs.File, error) {
 	return m.files.Open(name)
 }
 
-// UseMemory makes l keep its files in m, each write going through call.
-func UseMemory(l *Log, m *Memory, call func(op string, effect func() error) error) {
-	l.sequencer.files.read = m
-	l.sequencer.files.put = func(name string, data []byte) error {
-		return call("file.put", func() error {
-			m.mu.Lock()
-			defer m.mu.Unlock()
-			if m.files == nil {
-				m.files = make(fstest.MapFS)
-			}
-			m.files[name] = &fstest.MapFile{Data: append([]byte(nil), data...)}
-			return nil
-		})
+// Put implements Files.
+func (m *Memory) Put(name string, data []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.files == nil {
+		m.files = make(fstest.MapFS)
 	}
+	m.files[name] = &fstest.MapFile{Data: append([]byte(nil), data...)}
+	return nil
 }
 
-// PutFile makes l write its files with put.
-func PutFile(l *Log, put func(name string, data []byte) error) { l.sequencer.files.put = put }
+// Prune implements Files: everything stays.
+func (m *Memory) Prune(string) {}
 
 // The writer's id of l, and what the tests of the layout need.
 func Writer(l *Log) string { return l.chain.writer }

@@ -64,7 +64,7 @@ func (w *life) live(l *audit.Log, reveal, list *audit.Permit) {
 
 // run lives one life with faults and a second without, and checks everything that was promised. It returns the number of calls
 // that the first life made.
-func run(t *testing.T, key []byte, faults ...fault.Fault) int {
+func run(t *testing.T, key *audit.Key, faults ...fault.Fault) int {
 	t.Helper()
 	in := fault.New(faults...)
 	db := &mem.DB{Fault: in}
@@ -72,13 +72,15 @@ func run(t *testing.T, key []byte, faults ...fault.Fault) int {
 	clock := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	open := func(call func(string, func() error) error) *audit.Log {
 		l, err := audit.Open(context.Background(), audit.Config{
-			DB: db, Dir: filepath.Dir(string(key)), Key: string(key), Scrub: scrub,
+			DB: db, Key: key, Scrub: scrub,
+			Files: putting{memory, func(name string, data []byte) error {
+				return call("file.put", func() error { return memory.Put(name, data) })
+			}},
 			Now: func() time.Time { clock = clock.Add(time.Millisecond); return clock },
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		audit.UseMemory(l, memory, call)
 		return l
 	}
 	permits := func(l *audit.Log) (*audit.Permit, *audit.Permit) {
@@ -176,7 +178,10 @@ func skipped(w *life) int {
 func TestFaults(t *testing.T) {
 	h := newHome(t)
 	closeLog(t, h.open())
-	key := []byte(h.key())
+	key, err := audit.KeyFile(h.key())
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := os.MkdirAll(h.log(), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -260,10 +265,9 @@ func TestLateArrival(t *testing.T) {
 // over those of its successor.
 func TestStaleHolder(t *testing.T) {
 	h := newHome(t)
-	a, b := h.open(), h.open()
-	appendN(t, a, 10)
+	b := h.open()
 	stopped := false
-	audit.PutFile(a, func(name string, data []byte) error {
+	a := h.openWith(func(name string, data []byte) error {
 		if !stopped {
 			stopped = true
 			h.pass(audit.LeaseFor + time.Second)
@@ -281,6 +285,7 @@ func TestStaleHolder(t *testing.T) {
 		}
 		return os.WriteFile(path, data, 0o600)
 	})
+	appendN(t, a, 10)
 	if err := a.Sequence(context.Background()); err != nil {
 		t.Error(err)
 	}

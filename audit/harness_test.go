@@ -50,21 +50,45 @@ func (h *home) log() string { return filepath.Join(h.dir, "log") }
 // open starts a process. Its files are written without waiting for the disk.
 func (h *home) open() *audit.Log {
 	h.t.Helper()
+	return h.openWith(nil)
+}
+
+// openWith starts a process that writes its files with put, or without waiting for the disk.
+func (h *home) openWith(put func(name string, data []byte) error) *audit.Log {
+	h.t.Helper()
+	files, err := audit.Folder(h.log())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if put == nil {
+		put = func(name string, data []byte) error {
+			path := filepath.Join(h.log(), filepath.FromSlash(name))
+			if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+				return err
+			}
+			return os.WriteFile(path, data, 0o600)
+		}
+	}
+	key, err := audit.KeyFile(h.key())
+	if err != nil {
+		h.t.Fatal(err)
+	}
 	l, err := audit.Open(context.Background(), audit.Config{
-		DB: h.db, Dir: h.log(), Key: h.key(), Anchors: h.anchors, Now: h.now, Scrub: scrub,
+		DB: h.db, Files: putting{files, put}, Key: key, Anchors: h.anchors, Now: h.now, Scrub: scrub,
 	})
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	audit.PutFile(l, func(name string, data []byte) error {
-		path := filepath.Join(h.log(), filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return err
-		}
-		return os.WriteFile(path, data, 0o600)
-	})
 	return l
 }
+
+// putting are files that are written in another way.
+type putting struct {
+	audit.Files
+	put func(name string, data []byte) error
+}
+
+func (p putting) Put(name string, data []byte) error { return p.put(name, data) }
 
 // scrub stands for the detectors: it replaces digits.
 func scrub(b []byte) []byte {

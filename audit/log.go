@@ -61,9 +61,9 @@ const (
 
 // Config says where a log is and what it needs. All fields but Anchors and Logger are required.
 type Config struct {
-	DB  store.DB
-	Dir string // folder of the tiles and the checkpoint; made if missing, mode 0700
-	Key string // file of the signing key; made on first use, mode 0600
+	DB    store.DB
+	Files Files // the tiles and the checkpoint
+	Key   *Key  // with its public half alone the log is recorded and read, and another process brings it into order
 	// Anchors are files to which every new checkpoint is appended, best where the writer of the log cannot rewrite them.
 	Anchors []string
 	Now     func() time.Time
@@ -121,9 +121,9 @@ type request struct {
 	done    chan struct{}
 }
 
-// Open opens the log, making folder and key if they are missing. It writes nothing to the store.
+// Open opens the log. It writes nothing.
 func Open(ctx context.Context, c Config) (*Log, error) {
-	if c.DB == nil || c.Dir == "" || c.Key == "" || c.Now == nil || c.Scrub == nil {
+	if c.DB == nil || c.Files == nil || c.Key == nil || c.Now == nil || c.Scrub == nil {
 		return nil, fmt.Errorf("opening the audit log: incomplete configuration: %w", coffer.ErrInvalid)
 	}
 	if c.Logger == nil {
@@ -132,21 +132,13 @@ func Open(ctx context.Context, c Config) (*Log, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("opening the audit log: %w", err)
 	}
-	files, err := openFiles(c.Dir)
-	if err != nil {
-		return nil, fmt.Errorf("opening the audit log: %w", err)
-	}
-	key, err := loadKey(c.Key)
-	if err != nil {
-		return nil, fmt.Errorf("opening the audit log: %w", err)
-	}
 	l := &Log{
 		db: c.DB, now: c.Now, scrub: c.Scrub, log: c.Logger,
 		named: make(map[string]string),
 		turn:  make(chan struct{}, 1),
 		chain: newChain(),
 	}
-	l.sequencer = sequencer{db: c.DB, now: c.Now, files: files, key: key, anchors: c.Anchors, owner: l.chain.writer}
+	l.sequencer = sequencer{db: c.DB, now: c.Now, files: c.Files, key: c.Key, anchors: c.Anchors, owner: l.chain.writer}
 	return l, nil
 }
 

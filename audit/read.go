@@ -61,7 +61,7 @@ func (f Filter) Match(e *Entry) bool {
 // sequenced just then can come twice, with and without its Index. Reading needs [access.AuditRead], which the caller checks.
 func (l *Log) Entries(ctx context.Context, f Filter) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		dir := l.sequencer.files.read
+		dir := l.sequencer.files
 		size := int64(0)
 		msg, err := readBounded(dir, checkpointFile, maxCheckpoint)
 		if err == nil {

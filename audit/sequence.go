@@ -83,8 +83,8 @@ type run struct {
 type sequencer struct {
 	db      store.DB
 	now     func() time.Time
-	files   *files
-	key     *signingKey
+	files   Files
+	key     *Key
 	anchors []string
 	owner   string
 
@@ -97,7 +97,7 @@ type sequencer struct {
 }
 
 // Sequence puts all entries that no process has sequenced yet, of all writers, dead ones included, into the Merkle log, and
-// signs a checkpoint over them. It returns nil without having done so when another process is at it. Errors do not touch
+// signs a checkpoint over them. It returns nil without having done so when another process is at it, or has the key. Errors do not touch
 // what was recorded; the next call goes on where this one ended. An error wrapping [coffer.ErrCorrupt] says that store and
 // files contradict each other or themselves, which [Verify] can name.
 func (l *Log) Sequence(ctx context.Context) error {
@@ -133,6 +133,9 @@ func (l *Log) Run(ctx context.Context) error {
 // sequence makes steps until there is nothing left. With release set it then gives up the lease, and looks once more: an entry
 // whose writer found the lease held in the meantime is not left behind.
 func (s *sequencer) sequence(ctx context.Context, release bool) error {
+	if s.key.signer == nil {
+		return nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var broken error
@@ -230,7 +233,7 @@ func (s *sequencer) step(ctx context.Context, release bool, broken *error) (more
 // whoever writes them, but a process that was stopped for longer than its lease must not put an old checkpoint over a new one:
 // the head must still have the version under which this process took it.
 func (s *sequencer) publish(ctx context.Context, version string) error {
-	if err := s.files.write(s.edge.take()); err != nil {
+	if err := writeFiles(s.files, s.edge.take()); err != nil {
 		return err
 	}
 	_, current, err := readHead(ctx, s.db)
@@ -244,10 +247,12 @@ func (s *sequencer) publish(ctx context.Context, version string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.files.put(checkpointFile, cp); err != nil {
+	if err := s.files.Put(checkpointFile, cp); err != nil {
 		return fmt.Errorf("writing the checkpoint: %w", err)
 	}
-	s.files.prune(s.edge.full)
+	for _, p := range s.edge.full { // partial tiles stay until a full one has replaced them, as tlog-tiles asks
+		s.files.Prune(p)
+	}
 	s.edge.full = nil
 	return nil
 }
@@ -257,7 +262,7 @@ func (s *sequencer) anchorAll() error {
 	if s.edge.size == 0 || s.anchored == s.edge.size+1 {
 		return nil
 	}
-	cp, err := readBounded(s.files.read, checkpointFile, maxCheckpoint)
+	cp, err := readBounded(s.files, checkpointFile, maxCheckpoint)
 	if err != nil {
 		return fmt.Errorf("reading the checkpoint: %w", err)
 	}
@@ -276,7 +281,7 @@ func (s *sequencer) anchorAll() error {
 // catchUp brings the files to where the head is: a process may have died between the two. It checks what it finds, and leaves
 // s.edge at the head's size.
 func (s *sequencer) catchUp(ctx context.Context, h head, version string) (head, string, error) {
-	dir := s.files.read
+	dir := s.files
 	var cp Checkpoint
 	msg, err := readBounded(dir, checkpointFile, maxCheckpoint)
 	switch {
@@ -341,7 +346,7 @@ func (s *sequencer) replay(ctx context.Context, size int64) error {
 			}
 			s.edge.append(leaf)
 		}
-		if err := s.files.write(s.edge.take()); err != nil {
+		if err := writeFiles(s.files, s.edge.take()); err != nil {
 			return err
 		}
 		if s.edge.size >= size {

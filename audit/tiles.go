@@ -169,42 +169,51 @@ func (e *edge) root() tlog.Hash {
 	return root
 }
 
-// files is the folder of the log.
-type files struct {
-	dir  string
-	read fs.FS
-	// put writes one file, named by its path in the folder, durably and atomically.
-	put func(name string, data []byte) error
+// Files keeps the files of the log: a folder ([Folder]) or a bucket ([Bucket]). It need not be trusted, see [Verify]. Methods may be
+// called concurrently, also by several processes.
+type Files interface {
+	// FS reads: missing files give fs.ErrNotExist. Directories can be read.
+	fs.FS
+	// Put writes one file whole, durably and atomically, over an older one. Of writers at the same time one is last.
+	Put(name string, data []byte) error
+	// Prune removes a folder with the files in it. It is housekeeping and may fail silently.
+	Prune(folder string)
 }
 
-func openFiles(dir string) (*files, error) {
+// folder is a directory of this machine.
+type folder struct {
+	fs.FS
+	dir string
+}
+
+// Folder keeps the log's files in dir, which is made if missing, with mode 0700.
+func Folder(dir string) (Files, error) {
 	if err := durable.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("folder of the audit log: %w", err)
 	}
-	return &files{dir: dir, read: os.DirFS(dir), put: func(name string, data []byte) error {
-		path := filepath.Join(dir, filepath.FromSlash(name))
-		if err := durable.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return err
-		}
-		return durable.WriteFile(path, data, 0o600)
-	}}, nil
+	return folder{os.DirFS(dir), dir}, nil
 }
 
-// write writes the files of an edge.
-func (f *files) write(ws []write) error {
+func (f folder) Put(name string, data []byte) error {
+	path := filepath.Join(f.dir, filepath.FromSlash(name))
+	if err := durable.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	return durable.WriteFile(path, data, 0o600)
+}
+
+func (f folder) Prune(name string) {
+	_ = os.RemoveAll(filepath.Join(f.dir, filepath.FromSlash(name))) // what stays is only in the way
+}
+
+// writeFiles writes the files of an edge.
+func writeFiles(f Files, ws []write) error {
 	for _, w := range ws {
-		if err := f.put(w.path, w.data); err != nil {
+		if err := f.Put(w.path, w.data); err != nil {
 			return fmt.Errorf("writing the audit log's tiles: %w", err)
 		}
 	}
 	return nil
-}
-
-// prune removes the partial tiles that a full one has replaced. Partial tiles stay until then, as tlog-tiles asks.
-func (f *files) prune(folders []string) {
-	for _, p := range folders {
-		_ = os.RemoveAll(filepath.Join(f.dir, filepath.FromSlash(p))) // they are only in the way
-	}
 }
 
 // maxTileFile bounds what is read of one file: a full bundle of the largest entries.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -19,6 +18,7 @@ import (
 
 	"coffer"
 	"coffer/app"
+	"coffer/audit/audittest"
 	envmem "coffer/envelope/mem"
 	"coffer/internal/awsfake/s3fake"
 	objmem "coffer/object/mem"
@@ -145,10 +145,10 @@ func newBay(t *testing.T, c cell) *bay {
 	}
 	originals := objmem.New()
 	originals.CreateBucket(remedy.OriginalsBucket)
-	dir := memoryDir(t)
+	files, key := audittest.Parts(t, memoryDir(t))
 	b.app, err = app.Assemble(b.ctx, app.Adapters{
 		Objects: objects, Remember: objects.Remember, Originals: originals, DB: &storemem.DB{}, Headers: &storemem.DB{}, Keys: &envmem.Keys{},
-		LogDir: filepath.Join(dir, "log"), LogKey: filepath.Join(dir, "log.key"),
+		Log: files, LogKey: key,
 	}, app.Config{}, func() time.Time { return b.now })
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"coffer"
 	"coffer/access"
 	"coffer/audit"
+	"coffer/audit/audittest"
 	"coffer/grant"
 	"coffer/object"
 	"coffer/pipeline"
@@ -129,12 +130,7 @@ var expectations = []story{
 			}
 		})
 		broken := *w.a.Vault
-		log, err := audit.Open(w.ctx, audit.Config{
-			DB: refusing{w.a.DB}, Dir: w.logDir, Key: w.logDir + ".key2", Now: w.a.Now, Scrub: func(b []byte) []byte { return b },
-		})
-		if err != nil {
-			w.t.Fatal(err)
-		}
+		log := audittest.Open(w.t, refusing{w.a.DB}, w.t.TempDir(), w.a.Now, nil)
 		broken.Guard = &audit.Guard{Log: log, Policy: w.a.Policy}
 		broken.Grants = &grant.Grants{DB: w.a.DB, Records: w.a.Records, Guard: broken.Guard, Scrub: w.a.Scrub, Now: w.a.Now}
 		whole := w.a.Vault.Grants

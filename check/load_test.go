@@ -18,6 +18,7 @@ import (
 
 	"coffer"
 	"coffer/app"
+	"coffer/audit/audittest"
 	"coffer/internal/fault"
 	"coffer/internal/lookalike"
 	"coffer/macie"
@@ -142,8 +143,9 @@ func metered(t testing.TB, data, keys store.DB) (w *world, db, headers *meter) {
 	w = newWorld(t)
 	w.inj = fault.New()
 	db, headers = newMeter(data), newMeter(keys)
+	files, key := audittest.Parts(t, w.logDir+"-metered")
 	a, err := app.Assemble(w.ctx, app.Adapters{Objects: w.objects, Originals: w.originals, DB: db, Headers: headers, Keys: w.keys,
-		LogDir: w.logDir + "-metered", LogKey: w.logDir + "-metered.key"}, app.Config{}, w.a.Now)
+		Log: files, LogKey: key}, app.Config{}, w.a.Now)
 	if err != nil {
 		t.Fatal(err)
 	}

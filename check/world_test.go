@@ -18,6 +18,7 @@ import (
 	"coffer"
 	"coffer/access"
 	"coffer/app"
+	"coffer/audit/audittest"
 	"coffer/check"
 	"coffer/envelope"
 	"coffer/internal/fault"
@@ -110,10 +111,11 @@ func (w *world) put(key string, body []byte) {
 
 // start builds the program on what the adapters hold, as a new process would.
 func (w *world) start() {
+	files, key := audittest.Parts(w.t, filepath.Dir(w.logDir))
 	for {
 		a, err := app.Assemble(w.ctx, app.Adapters{
-			Objects: w.objects, Originals: w.originals, DB: w.db, Headers: w.headers, Keys: w.keys, LogDir: w.logDir,
-			LogKey: filepath.Join(filepath.Dir(w.logDir), "log.key"), Remember: w.remember,
+			Objects: w.objects, Originals: w.originals, DB: w.db, Headers: w.headers, Keys: w.keys, Log: files, LogKey: key,
+			Remember: w.remember,
 		}, app.Config{}, func() time.Time { return w.now })
 		if err == nil {
 			w.a = a

@@ -3,7 +3,6 @@ package grant_test
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +12,7 @@ import (
 	"coffer"
 	"coffer/access"
 	"coffer/audit"
+	"coffer/audit/audittest"
 	"coffer/grant"
 	"coffer/internal/fault"
 	"coffer/store"
@@ -76,12 +76,7 @@ func newWorld(t testing.TB) *world {
 
 func (w *world) start() *process {
 	w.t.Helper()
-	log, err := audit.Open(ctx, audit.Config{
-		DB: w.db, Dir: filepath.Join(w.dir, "log"), Key: filepath.Join(w.dir, "log.key"), Now: w.clock.now, Scrub: scrub,
-	})
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	log := audittest.Open(w.t, w.db, w.dir, w.clock.now, scrub)
 	return &process{log: log, Grants: &grant.Grants{
 		DB: w.db, Records: triage.Records{DB: w.db}, Guard: &audit.Guard{Log: log, Policy: policies()}, Now: w.clock.now, Rules: w.rules,
 		Scrub: func(s string) string { return string(scrub([]byte(s))) },

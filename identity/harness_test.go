@@ -17,6 +17,7 @@ import (
 	"coffer"
 	"coffer/access"
 	"coffer/audit"
+	"coffer/audit/audittest"
 	"coffer/identity"
 	"coffer/store/mem"
 )
@@ -51,12 +52,7 @@ func newWorld(t testing.TB, c identity.Config) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.log, err = audit.Open(ctx, audit.Config{
-		DB: w.db, Dir: filepath.Join(w.dir, "log"), Key: filepath.Join(w.dir, "key"), Now: w.now, Scrub: func(b []byte) []byte { return b },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	w.log = audittest.Open(t, w.db, w.dir, w.now, nil)
 	if c.Origin == "" {
 		c.Origin = "https://coffer.example"
 	}

@@ -11,6 +11,7 @@ import (
 	"coffer"
 	"coffer/access"
 	"coffer/audit"
+	"coffer/audit/audittest"
 	"coffer/internal/fault"
 	"coffer/job"
 	"coffer/store"
@@ -43,12 +44,7 @@ func (b *bench) jobs(worker string) *job.Jobs {
 func (b *bench) guarded(worker string) *job.Jobs {
 	b.t.Helper()
 	q := b.jobs(worker)
-	log, err := audit.Open(b.t.Context(), audit.Config{
-		DB: b.db, Dir: b.t.TempDir(), Key: b.t.TempDir() + "/key", Now: q.Now, Scrub: func(b []byte) []byte { return b },
-	})
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	log := audittest.Open(b.t, b.db, b.t.TempDir(), q.Now, nil)
 	b.t.Cleanup(func() { _ = log.Close() })
 	p, err := access.Load(nil)
 	if err != nil {

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -19,6 +18,7 @@ import (
 	"coffer"
 	"coffer/access"
 	"coffer/audit"
+	"coffer/audit/audittest"
 	"coffer/object"
 	objectmem "coffer/object/mem"
 	"coffer/store/mem"
@@ -39,7 +39,7 @@ func newOffice(t *testing.T) *office {
 	digits := regexp.MustCompile(`[0-9]{8,}`)
 	scrub := func(b []byte) []byte { return digits.ReplaceAll(b, []byte("[removed]")) }
 	var err error
-	o.log, err = audit.Open(t.Context(), audit.Config{DB: db, Dir: filepath.Join(dir, "log"), Key: filepath.Join(dir, "key"), Now: func() time.Time { return o.now }, Scrub: scrub})
+	o.log = audittest.Open(t, db, dir, func() time.Time { return o.now }, scrub)
 	if err != nil {
 		t.Fatal(err)
 	}

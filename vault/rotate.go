@@ -14,8 +14,10 @@ import (
 	"coffer/store"
 )
 
-// isHeader tells the headers in the key table from whatever else may come to stand there.
-func isHeader(k store.Key) bool { return k.Sort == "header" || k.Part == "HOME" && k.Sort == "key" }
+// isHeader tells the headers in the key table, of values, of the home's key and of the log's, from what else stands there.
+func isHeader(k store.Key) bool {
+	return k.Sort == "header" || k.Part == "HOME" && (k.Sort == "key" || k.Sort == "log")
+}
 
 // Wrapping returns how many data keys are wrapped by each wrapping key, by its id.
 func (v *Vault) Wrapping(ctx context.Context, ask access.Ask) (map[string]int, error) {

@@ -133,6 +133,7 @@ func cloudBank(t *testing.T, s *demo.Scenario, name, s3 string) *bank {
 	b := newBank(t, s, fmt.Sprintf(`
 objects: "s3:?endpoint=%[1]s"
 originals: "s3:moontrust-originals?endpoint=%[1]s"
+log: "s3:moontrust-log?endpoint=%[1]s&retention=1d"
 keys: "kms:alias/moontrust-%[2]s?endpoint=%[3]s"
 store: "dynamodb:moontrust-%[2]s?endpoint=%[4]s"
 buckets: [%[5]s, %[6]s, %[7]s]
@@ -332,7 +333,52 @@ func testCloud(t *testing.T, s *demo.Scenario, folder, cloud *bank, mistakesMark
 			}
 		}
 	}
-	// As somebody else sees it: the tags of a fixed object, and the record in the tables and the log of the keys.
+	// Another machine has nothing but the configuration, and is in the same installation.
+	other := &bank{T: t, home: filepath.Join(t.TempDir(), "home")}
+	if err := os.Mkdir(other.home, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	config, err := os.ReadFile(filepath.Join(cloud.home, "config.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(other.home, "config.yaml"), config, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	other.objects("value", "reveal", fixable[0], "1", "--reason", "audit", "--note", "from another machine")
+	if r := other.objects("audit", "verify"); len(r) != 1 || r[0]["pending"] != float64(0) {
+		t.Errorf("the log from another machine: %v", r)
+	}
+	if here, there := cloud.objects("audit", "list"), other.objects("audit", "list"); len(here) == 0 || len(here) > len(there) {
+		t.Errorf("the log has %d entries here and %d there", len(here), len(there))
+	}
+	for _, name := range []string{"log", "keys"} {
+		if _, err := os.Stat(filepath.Join(other.home, name)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s of the other machine's home: %v", name, err)
+		}
+	}
+	// As somebody else sees it: nobody takes a checkpoint out of the log's bucket.
+	var versions struct {
+		Versions []struct{ Key, VersionId string }
+	}
+	if err := json.Unmarshal(cloud.aws("s3api", "list-object-versions", "--bucket", "moontrust-log", "--prefix", "checkpoint"), &versions); err != nil {
+		t.Fatal(err)
+	}
+	if len(versions.Versions) < 2 {
+		t.Errorf("%d versions of the checkpoint", len(versions.Versions))
+	}
+	var lock struct {
+		ObjectLockConfiguration struct {
+			Rule struct{ DefaultRetention struct{ Mode string } }
+		}
+	}
+	if err := json.Unmarshal(cloud.aws("s3api", "get-object-lock-configuration", "--bucket", "moontrust-log"), &lock); err != nil {
+		t.Fatal(err)
+	}
+	if mode := lock.ObjectLockConfiguration.Rule.DefaultRetention.Mode; mode != "COMPLIANCE" {
+		t.Errorf("the bucket of the log is locked in mode %q", mode)
+	}
+	// The tags of a fixed object, and the record in the tables and the log of the keys.
 	var tags struct{ TagSet []struct{ Key, Value string } }
 	fixedObject := plans[1][0]["object"].(map[string]any)
 	out := cloud.aws("s3api", "get-object-tagging", "--bucket", fixedObject["bucket"].(string), "--key", fixedObject["key"].(string))

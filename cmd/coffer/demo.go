@@ -161,7 +161,7 @@ func used(e *env, home string) (bool, error) {
 	if _, err := os.Stat(filepath.Join(home, "format")); errors.Is(err, os.ErrNotExist) {
 		return false, nil
 	}
-	a, err := app.Open(e.ctx, app.Options{Home: home, Objects: e.Objects, Originals: e.Originals, Keys: e.Keys, Store: e.Store})
+	a, err := app.Open(e.ctx, app.Options{Home: home, Objects: e.Objects, Originals: e.Originals, Keys: e.Keys, Store: e.Store, Log: e.Log})
 	if err != nil {
 		return false, err
 	}

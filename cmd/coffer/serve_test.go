@@ -106,7 +106,7 @@ func TestServe(t *testing.T) {
 	if err := stop(); err != nil {
 		t.Errorf("it ended with %v", err)
 	}
-	r, err := audit.Verify(t.Context(), os.DirFS(e.app.LogDir()), audit.VerifyOptions{Key: e.app.Log.VerifierKey(), DB: e.app.DB})
+	r, err := audit.Verify(t.Context(), e.app.LogFiles(), audit.VerifyOptions{Key: e.app.Log.VerifierKey(), DB: e.app.DB})
 	if err != nil || r.Err() != nil || r.Pending != 0 || r.Checkpoint.Size == 0 {
 		t.Errorf("the log after the end: %v, %+v", err, r)
 	}

@@ -17,7 +17,7 @@ func (setupCmd) Help() string {
 
 func (c *setupCmd) Run(e *env) error {
 	steps, err := app.Setup(e.ctx, app.Options{
-		Home: e.Home, Objects: e.Objects, Originals: e.Originals, Keys: e.Keys, Store: e.Store,
+		Home: e.Home, Objects: e.Objects, Originals: e.Originals, Keys: e.Keys, Store: e.Store, Log: e.Log,
 	}, c.DryRun)
 	if err != nil {
 		return err
