@@ -41,7 +41,7 @@ type globals struct {
 	Originals string `help:"Where originals are kept, sealed." placeholder:"dir:PATH|s3:BUCKET"`
 	Keys      string `help:"Where the wrapping keys are." placeholder:"keyfile:PATH|kms:KEY"`
 	Store     string `help:"Where findings and sealed values are stored." placeholder:"sqlite:PATH|dynamodb:TABLE"`
-	Log       string `help:"Where the log's files are." placeholder:"dir:PATH|s3:BUCKET"`
+	Log       string `name:"log-files" help:"Where the files of the log are." placeholder:"dir:PATH|s3:BUCKET"`
 	Server    string `help:"Address of a Coffer server: ask it instead of a home on this machine." placeholder:"URL" env:"COFFER_SERVER"`
 	TokenFile string `help:"File with the access token for the server; else it is in COFFER_TOKEN." placeholder:"FILE" env:"COFFER_TOKEN_FILE"`
 	JSON      bool   `name:"json" help:"Write JSON Lines to standard output, and an error as one object to standard error."`
