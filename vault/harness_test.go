@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -16,6 +15,7 @@ import (
 	"coffer"
 	"coffer/access"
 	"coffer/audit"
+	"coffer/audit/audittest"
 	keysmem "coffer/envelope/mem"
 	"coffer/grant"
 	"coffer/internal/fault"
@@ -58,16 +58,11 @@ func newWorld(t *testing.T) *world {
 // start begins a run of the program on what the adapters hold.
 func (w *world) start() {
 	w.t.Helper()
-	dir := w.t.TempDir()
 	policy, err := access.Load(nil)
-	if err == nil {
-		w.log, err = audit.Open(w.ctx, audit.Config{
-			DB: w.db, Dir: filepath.Join(dir, "log"), Key: filepath.Join(dir, "key"), Now: w.now, Scrub: func(b []byte) []byte { return b },
-		})
-	}
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.log = audittest.Open(w.t, w.db, w.t.TempDir(), w.now, nil)
 	guard := &audit.Guard{Log: w.log, Policy: policy}
 	records := triage.Records{DB: w.db}
 	w.Vault = &vault.Vault{
