@@ -45,6 +45,8 @@ type FindingHead struct {
 	Sealed   int           `json:"sealed" doc:"How many of its values are sealed."`
 	Owner    string        `json:"owner,omitempty" doc:"Pseudonymous id of who sees to it."`
 	Tickets  []string      `json:"tickets,omitempty"`
+	Reach    string        `json:"reach,omitempty" doc:"Who can read the object, as Macie reported: public or private; absent when it did not say."`
+	Muted    bool          `json:"muted,omitempty" doc:"Left out of lists and counts of what is to be done."`
 	Updated  time.Time     `json:"updated,omitzero"`
 	Judged   time.Time     `json:"judged,omitzero"`
 	Revision uint64        `json:"revision" doc:"Counts the changes of the record."`

@@ -52,7 +52,7 @@ type WorkBody struct {
 	Findings []string   `json:"findings,omitempty" maxItems:"10000" maxLength:"256"`
 	Filter   []string   `json:"filter,omitempty" maxItems:"64" maxLength:"2048"`
 	Count    int        `json:"count,omitempty" minimum:"0" doc:"How many the filter was said to select; if there are others now, nothing is done."`
-	Do       string     `json:"do" enum:"judge,begin,stop,reopen,assign,note,tickets,close"`
+	Do       string     `json:"do" enum:"judge,withdraw,begin,stop,reopen,assign,mute,unmute,note,tickets,close" doc:"withdraw takes the verdict on the finding back; mute leaves it out of the lists and counts of what is to be done."`
 	Verdict  string     `json:"verdict,omitempty" enum:"true,false-positive,intended" doc:"For judge."`
 	Note     string     `json:"note,omitempty" maxLength:"2000" doc:"For judge and note."`
 	Owner    string     `json:"owner,omitempty" maxLength:"128" doc:"For assign; nobody when left out."`

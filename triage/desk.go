@@ -123,6 +123,20 @@ func (d *Desk) Page(ctx context.Context, ask access.Ask, q PageQuery) (*Listing,
 	return l, d.Guard.Log.Later(ctx, permit.Entry(audit.Done))
 }
 
+// Beside returns where a finding that the caller reads stands in the list of a filter. It is an act of [access.FindingList]. Errors are
+// those of [Desk.Page], and coffer.ErrNotFound for a finding that there is none of.
+func (d *Desk) Beside(ctx context.Context, ask access.Ask, f Filter, o Order, id string) (Beside, error) {
+	permit, err := d.Guard.Check(ctx, ask.Caller, access.FindingList, access.Resource{Kind: access.System}, ask.Context)
+	if err != nil {
+		return Beside{}, err
+	}
+	b, err := d.Index().Beside(ctx, f, o, id, d.Now())
+	if err != nil {
+		return Beside{}, err
+	}
+	return b, d.Guard.Log.Later(ctx, permit.Entry(audit.Done))
+}
+
 // cursorBinding is what a cursor belongs to. The parts have lengths so that no two bindings are the same bytes.
 func cursorBinding(caller string, f Filter, o Order) []byte {
 	return encode([]string{caller, f.String(), string(o)})
@@ -265,6 +279,21 @@ func (d *Desk) Judge(ctx context.Context, ask access.Ask, t Target, v Verdict, n
 			rec.Status = Closed
 			rec.Closing = &Closing{Disposition: string(v), At: now, By: ask.Caller.ID}
 		}
+		return nil, nil
+	})
+}
+
+// Withdraw takes the verdict on a finding back, as if nobody had judged it; a finding that the verdict closed is open again.
+func (d *Desk) Withdraw(ctx context.Context, ask access.Ask, t Target) (*Record, error) {
+	return d.change(ctx, ask, t, "verdict", func(rec *Record, detail map[string]string) ([]store.Op, error) {
+		if rec.Verdict == "" {
+			return nil, fmt.Errorf("finding %s has no verdict: %w", t.Finding, coffer.ErrConflict)
+		}
+		detail["verdict"] = "withdrawn"
+		if c := rec.Closing; rec.Status == Closed && c != nil && c.Disposition == string(rec.Verdict) {
+			rec.reopen(d.Now().UTC())
+		}
+		rec.Verdict, rec.Note, rec.Judged = "", "", time.Time{}
 		return nil, nil
 	})
 }

@@ -149,6 +149,63 @@ func TestJudge(t *testing.T) {
 	o.want(err, coffer.ErrNotFound)
 }
 
+// TestWithdraw takes a verdict back, and what it did.
+func TestWithdraw(t *testing.T) {
+	o := newOffice(t)
+	ctx := t.Context()
+	o.add("f1", coffer.BankAccountNumber)
+	_, err := o.Withdraw(ctx, engineer, at("f1"))
+	o.want(err, coffer.ErrConflict)
+	_, err = o.Judge(ctx, engineer, at("f1"), FalsePositive, "a test file")
+	o.want(err, nil)
+	rec, err := o.Withdraw(ctx, engineer, at("f1"))
+	o.want(err, nil)
+	if rec.Verdict != "" || rec.Status != Open || rec.Note != "" || rec.Closing != nil || !rec.Judged.IsZero() {
+		t.Errorf("a verdict taken back leaves %s, %s", rec.Verdict, rec.Status)
+	}
+	// What was closed for another reason stays closed.
+	_, err = o.Close(ctx, engineer, at("f1"), Closing{Disposition: "moved elsewhere"}, nil)
+	o.want(err, nil)
+	_, err = o.Judge(ctx, engineer, at("f1"), Intended, "")
+	o.want(err, nil)
+	if rec, err = o.Withdraw(ctx, engineer, at("f1")); err != nil || rec.Status != Closed {
+		t.Errorf("%v, %s", err, rec.Status)
+	}
+	_, err = o.Withdraw(ctx, by("aud", access.RoleAuditor), at("f1"))
+	o.want(err, coffer.ErrDenied)
+}
+
+// TestMute: a muted finding is left out where that is asked for, and is otherwise as it was.
+func TestMute(t *testing.T) {
+	o := newOffice(t)
+	ctx := t.Context()
+	o.add("f1", coffer.BankAccountNumber)
+	o.add("f2", coffer.BankAccountNumber)
+	rec, err := o.Mute(ctx, engineer, at("f1"), true)
+	o.want(err, nil)
+	if !rec.Muted || rec.Status != Open {
+		t.Errorf("muted %v, %s", rec.Muted, rec.Status)
+	}
+	f, err := ParseFilter("muted=no")
+	o.want(err, nil)
+	list, err := o.List(ctx, engineer, f)
+	if o.want(err, nil); len(list) != 1 || list[0].ID != "f2" {
+		t.Errorf("not muted: %v", list)
+	}
+	_, err = o.Mute(ctx, by("aud", access.RoleAuditor), at("f1"), false)
+	o.want(err, coffer.ErrDenied)
+	rec, err = o.Mute(ctx, engineer, at("f1"), false)
+	if o.want(err, nil); rec.Muted {
+		t.Error("still muted")
+	}
+	b, err := o.Beside(ctx, engineer, f, "", "f1")
+	if o.want(err, nil); b.Of != 2 || b.At == 0 || b.Prev+b.Next != "f2" {
+		t.Errorf("beside %v", b)
+	}
+	_, err = o.Beside(ctx, by("nobody", "none"), f, "", "f1")
+	o.want(err, coffer.ErrDenied)
+}
+
 func TestClose(t *testing.T) {
 	o := newOffice(t)
 	ctx := t.Context()

@@ -79,6 +79,8 @@ var fields = map[string]field{
 	"owner":          {words: one(func(s *Summary) string { return s.Owner }), facet: true},
 	"plan":           {words: one(func(s *Summary) string { return s.Plan })},
 	"ticket":         {words: func(s *Summary) []string { return s.Tickets }},
+	"reach":          {words: one(func(s *Summary) string { return s.Reach }), possible: reaches, facet: true},
+	"muted":          {words: one(func(s *Summary) string { return yesNo(s.Muted) }), possible: []string{"no", "yes"}, facet: true},
 	"month":          {words: one(func(s *Summary) string { return s.Created.UTC().Format("2006-01") }), facet: true},
 	"false-positive": {words: func(s *Summary) []string { return typeNames(s.FalsePositives) }, facet: true},
 	"confirmed":      {words: func(s *Summary) []string { return typeNames(s.Confirmed) }, facet: true},
@@ -94,8 +96,16 @@ var (
 	origins  = []string{"", string(coffer.OriginMacie), string(coffer.OriginOperator), string(coffer.OriginScan), string(coffer.OriginSubmitted)}
 	states   = []string{string(StateReceived), string(StateSealing), string(StateSealed), string(StatePartial), string(StateUnsealed), string(StateParked), string(StateFailed)}
 	statuses = []string{string(Open), string(InProgress), string(Fixed), string(Closed)}
+	reaches  = []string{"", "private", "public"}
 	verdicts = []string{"", string(True), string(FalsePositive), string(Intended)}
 )
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
 
 // FilterFields returns the names of the fields, sorted.
 func FilterFields() []string { return namesOf(func(field) bool { return true }) }

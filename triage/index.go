@@ -162,6 +162,41 @@ func (x *Index) Query(ctx context.Context, q Query) (Page, error) {
 	return p, nil
 }
 
+// Beside is where a finding stands in a list.
+type Beside struct {
+	At         int    // from 1; 0: the list does not have it, or not any more
+	Of         int    // findings of the list
+	Prev, Next string // ids of those between which it stands, or would; empty: there is none
+}
+
+// Beside returns where a finding stands in the list of a filter. A finding that there is none of gives coffer.ErrNotFound.
+func (x *Index) Beside(ctx context.Context, f Filter, o Order, id string, now time.Time) (Beside, error) {
+	o, err := ParseOrder(string(o))
+	if err != nil {
+		return Beside{}, err
+	}
+	lag := x.Refresh(ctx)
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	if x.table == nil {
+		return Beside{}, lag
+	}
+	row, ok := x.table.rows[id]
+	if !ok {
+		return Beside{}, fmt.Errorf("finding %s in the index: %w", id, coffer.ErrNotFound)
+	}
+	among := x.table.match(f, now)
+	out := Beside{Of: x.table.size(among)}
+	at, before, behind := x.table.beside(among, o, row)
+	if out.At = at; before != nil {
+		out.Prev = x.table.ids[*before]
+	}
+	if behind != nil {
+		out.Next = x.table.ids[*behind]
+	}
+	return out, nil
+}
+
 // Refresh opens the index, or brings it up to date: what was stored before the call is in it afterwards, as far as the comment on
 // [Index] promises. Calls at the same time share one reading.
 func (x *Index) Refresh(ctx context.Context) error {

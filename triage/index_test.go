@@ -66,6 +66,8 @@ func (w *world) draw(r *Record) {
 	r.Status, r.Verdict = pick(t, "status", Open, InProgress, Fixed, Closed), pick(t, "verdict", "", True, FalsePositive, Intended)
 	r.Owner, r.Plan = pick(t, "owner", "", "ann", "bo"), pick(t, "plan", "", "plan-1")
 	r.Tickets = pick(t, "tickets", nil, []string{"T-1"}, []string{"T-1", "T-2"})
+	r.Muted = rapid.Bool().Draw(t, "muted")
+	f.OnBucket.PublicAccess, f.OnObject.PublicAccess = pick(t, "bucket access", "", "UNKNOWN", "PUBLIC"), pick(t, "object access", "", "PUBLIC", "NOT_PUBLIC")
 	r.Count, r.Sealed = rapid.IntRange(0, 3).Draw(t, "count"), rapid.IntRange(0, 3).Draw(t, "sealed")
 	f.Detections = nil
 	for _, d := range []coffer.DataType{coffer.CardNumber, coffer.PersonName} {
@@ -108,7 +110,7 @@ func filterText(t *rapid.T) []string {
 		"type!=NAME", "category=financial", "category=", "account=", "region!=us-east-1", "origin=macie", "state=sealed", "status=open,in-progress",
 		"status!=closed", "verdict=", "verdict!=,true", "owner=ann", "owner=", "plan!=", "ticket=t-2", "month=1999-12", "false-positive=CREDIT_CARD_NUMBER",
 		"confirmed=NAME", "created.gte=-20d", "created.lte=1999-12-20", "created.gt=1999-12-20", "created=1999-12-25", "received.gte=-1h", "updated.lt=-5m",
-		"occurrences=1,2", "occurrences!=0", "sealed.gt=1", "q=a", "q=alpha SUB", "q=csv", "q=Ä",
+		"occurrences=1,2", "occurrences!=0", "sealed.gt=1", "q=a", "q=alpha SUB", "q=csv", "q=Ä", "muted=no", "muted!=no", "reach=public,private", "reach=",
 	}
 	return rapid.SliceOfN(rapid.SampledFrom(pairs), 0, 3).Draw(t, "filter")
 }
@@ -200,6 +202,23 @@ func (w *world) check(x *Index) {
 	}
 	if len(got) != len(want) || len(got) > 0 && !reflect.DeepEqual(got, want) {
 		t.Fatalf("filter %v, order %s:\n got %v\nwant %v", f.Pairs(), order, got, want)
+	}
+	if len(w.ids) > 0 {
+		id := pick(t, "beside", w.ids...)
+		b, err := x.Beside(ctx(), f, order, id, now)
+		i := slices.IndexFunc(want, func(s Summary) bool { return s.ID == id })
+		if err == nil && i >= 0 {
+			ids := make([]string, len(want)+2)
+			for j, s := range want {
+				ids[j+1] = s.ID
+			}
+			if exact := (Beside{i + 1, len(want), ids[i], ids[i+2]}); b != exact {
+				t.Fatalf("filter %v, order %s: beside %s %v, want %v", f.Pairs(), order, id, b, exact)
+			}
+		}
+		if err != nil && !errors.Is(err, coffer.ErrNotFound) || err != nil && i >= 0 || err == nil && (b.Of != len(want) || i < 0 && b.At != 0) {
+			t.Fatalf("filter %v, order %s: beside %s %v, %v", f.Pairs(), order, id, b, err)
+		}
 	}
 	at := len(got) - len(last.Findings)
 	for last.Prev != nil {

@@ -125,6 +125,7 @@ type Record struct {
 	Closing *Closing `json:"closing,omitempty"`
 	Owner   string   `json:"owner,omitempty"`   // pseudonymous id of who sees to it
 	Tickets []string `json:"tickets,omitempty"` // numbers or addresses of tickets elsewhere
+	Muted   bool     `json:"muted,omitempty"`   // left out of lists and counts of what is to be done, and nothing else
 	Notes   int      `json:"notes,omitempty"`   // how many notes there are
 	// Tallies counts, by type, the occurrences that were judged one by one.
 	Tallies map[coffer.DataType]Tally `json:"tallies,omitempty"`
@@ -179,6 +180,8 @@ type Summary struct {
 	Sealed   int               `json:"sealed"`
 	Owner    string            `json:"owner,omitempty"`
 	Tickets  []string          `json:"tickets,omitempty"`
+	Reach    string            `json:"reach,omitempty"` // who can read the object, as Macie reported: public or private; empty: it did not say
+	Muted    bool              `json:"muted,omitempty"`
 	Updated  time.Time         `json:"updated,omitzero"`
 	Judged   time.Time         `json:"judged,omitzero"`
 	Revision uint64            `json:"revision"`
@@ -187,13 +190,27 @@ type Summary struct {
 	Confirmed      []coffer.DataType `json:"confirmed,omitempty"`
 }
 
+// reach says who can read a finding's object, as Macie reported it: public or private; empty: it did not say. What Macie says of the object
+// takes all settings together, those of the bucket among them, so that it goes first.
+func reach(f *coffer.Finding) string {
+	for _, p := range []coffer.Protection{f.OnObject, f.OnBucket} {
+		switch p.PublicAccess {
+		case "PUBLIC":
+			return "public"
+		case "NOT_PUBLIC":
+			return "private"
+		}
+	}
+	return ""
+}
+
 // Summary returns what lists show of r.
 func (r *Record) Summary() Summary {
 	s := Summary{
 		ID: r.Finding.ID, Type: r.Finding.Type, Severity: r.Finding.Severity, Object: r.Finding.Object,
 		Account: r.Finding.AccountID, Region: r.Finding.Region, Origin: r.Finding.Origin, Created: micro(r.Finding.CreatedAt),
 		Received: micro(r.Received), State: r.State, Reason: r.Reason, Status: r.Status, Verdict: r.Verdict, Rescan: r.Rescan,
-		Plan: r.Plan, Count: r.Count, Sealed: r.Sealed, Owner: r.Owner, Tickets: r.Tickets, Updated: micro(r.Updated),
+		Plan: r.Plan, Count: r.Count, Sealed: r.Sealed, Owner: r.Owner, Tickets: r.Tickets, Reach: reach(&r.Finding), Muted: r.Muted, Updated: micro(r.Updated),
 		Judged: micro(r.Judged), Revision: r.Revision,
 	}
 	// The ETag of a small object is an unkeyed hash of what it holds; it stays in the record.

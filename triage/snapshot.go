@@ -24,7 +24,7 @@ import (
 // slot is whole. Two writers at once can mix their chunks in a slot: the head has the digest, and what does not match is as if
 // there were no snapshot.
 const (
-	snapshotFormat = 2 // of the columns; another one is not read
+	snapshotFormat = 3 // of the columns; another one is not read
 	snapshotChunk  = 300 << 10
 )
 

@@ -226,7 +226,7 @@ func (t *table) summary(row uint32) Summary {
 		Account: word("account"), Region: word("region"), Origin: coffer.Origin(word("origin")),
 		Created: at(t.created[row]), Received: at(t.received[row]), State: State(word("state")), Reason: t.reasons.value(row),
 		Status: Status(word("status")), Verdict: Verdict(word("verdict")), Rescan: t.rescans[row], Plan: word("plan"),
-		Count: int(t.count[row]), Sealed: int(t.sealed[row]), Owner: word("owner"), Tickets: t.columns["ticket"].list(row),
+		Count: int(t.count[row]), Sealed: int(t.sealed[row]), Owner: word("owner"), Tickets: t.columns["ticket"].list(row), Reach: word("reach"), Muted: word("muted") == "yes",
 		Updated: at(t.updated[row]), Judged: at(t.judged[row]), Revision: t.revision[row],
 		FalsePositives: types("false-positive"), Confirmed: types("confirmed"),
 	}
@@ -678,6 +678,29 @@ func (t *table) page(among *roaring.Bitmap, o Order, after *place, back bool, li
 	for ; i < len(s.rows) && take(s.rows[i]); i++ {
 	}
 	return rows, more
+}
+
+// beside returns where a row stands among those given (nil: all) in an order, from 1, and the ones before and behind it; 0 when it is
+// not among them, with those between which it would stand.
+func (t *table) beside(among *roaring.Bitmap, o Order, row uint32) (at int, before, behind *uint32) {
+	s := t.sorting(o)
+	in := func(r uint32) bool { return among == nil || among.Contains(r) }
+	pos := t.find(s, t.place(s, row))
+	for _, r := range s.rows[:pos] {
+		if in(r) {
+			at, before = at+1, &r
+		}
+	}
+	for _, r := range s.rows[pos+1:] {
+		if in(r) {
+			behind = &r
+			break
+		}
+	}
+	if !in(row) {
+		return 0, before, behind
+	}
+	return at + 1, before, behind
 }
 
 // pick is page for few rows: it looks at them all and keeps the best, instead of walking the order.

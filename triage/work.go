@@ -112,6 +112,15 @@ func (d *Desk) SetTickets(ctx context.Context, ask access.Ask, t Target, tickets
 	})
 }
 
+// Mute leaves a finding out of the lists and counts of what is to be done, or, with on false, takes it in again. Nothing else about it
+// changes: it is open, and its limit runs. What is left out is said beside those counts.
+func (d *Desk) Mute(ctx context.Context, ask access.Ask, t Target, on bool) (*Record, error) {
+	return d.change(ctx, ask, t, "muted", func(rec *Record, detail map[string]string) ([]store.Op, error) {
+		rec.Muted, detail["muted"] = on, yesNo(on)
+		return nil, nil
+	})
+}
+
 // Begin says that somebody works on a finding, which must be open.
 func (d *Desk) Begin(ctx context.Context, ask access.Ask, t Target) (*Record, error) {
 	return d.status(ctx, ask, t, InProgress, Open)

@@ -273,7 +273,7 @@ func summary(s *triage.Summary) api.Finding {
 	f := api.Finding{FindingHead: api.FindingHead{
 		Finding: s.ID, Type: s.Type, Types: make([]string, 0, len(s.Types)), Severity: int(s.Severity), Object: s.Object, Account: s.Account, Region: s.Region,
 		Origin: string(s.Origin), Created: s.Created, Received: s.Received, State: string(s.State), Reason: s.Reason, Status: string(s.Status),
-		Verdict: string(s.Verdict), Rescan: s.Rescan, Plan: s.Plan, Sealed: s.Sealed, Owner: s.Owner, Tickets: s.Tickets, Updated: s.Updated, Judged: s.Judged,
+		Verdict: string(s.Verdict), Rescan: s.Rescan, Plan: s.Plan, Sealed: s.Sealed, Owner: s.Owner, Tickets: s.Tickets, Reach: s.Reach, Muted: s.Muted, Updated: s.Updated, Judged: s.Judged,
 		Revision: s.Revision,
 	}, Occurrences: s.Count}
 	for _, t := range s.Types {

@@ -171,6 +171,10 @@ func (s *Server) do(ctx context.Context, ask access.Ask, t triage.Target, p map[
 	case "judge":
 		ask.Context.Note = p["note"]
 		return s.Desk.Judge(ctx, ask, t, triage.Verdict(p["verdict"]), p["note"])
+	case "withdraw":
+		return s.Desk.Withdraw(ctx, ask, t)
+	case "mute", "unmute":
+		return s.Desk.Mute(ctx, ask, t, p["do"] == "mute")
 	case "begin":
 		return s.Desk.Begin(ctx, ask, t)
 	case "stop":
