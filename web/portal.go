@@ -46,6 +46,7 @@ const (
 	themeCookie = "__Host-coffer-theme" // light or dark; none: as the system has it
 	zoneCookie  = "__Host-coffer-zone"  // the reader's time zone, an IANA name, written by the script
 	saidCookie  = "__Host-coffer-said"  // the sentence that says what was just done, shown once
+	keysCookie  = "__Host-coffer-keys"  // off: letters are no keys (WCAG 2.2, 2.1.4)
 
 	maxForm = 256 << 10 // bytes of a form
 )
@@ -97,6 +98,9 @@ type screen struct {
 
 	to   string // where to go on, by GET
 	said string // what was done, in a sentence, shown there
+	// warned is what was not done, and why, shown there.
+	warned string
+	undo   string // how to take back what was said; empty: it is not offered
 
 	kind string // media type of body
 	body []byte
@@ -114,7 +118,9 @@ type frame struct {
 	Roles         string
 	Groups        []navGroup
 	Log           logState
-	Said          string
+	Said, Warned  string
+	Undo          bool // what was said can be taken back
+	Keys          bool // letters are keys
 	Data          any
 	Build         string
 	SignedInUntil string // RFC 3339
@@ -201,8 +207,16 @@ func (s *Server) show(w http.ResponseWriter, v *visit, sc *screen) {
 	for name, values := range sc.header {
 		h[name] = slices.Clone(values)
 	}
-	if sc.said != "" {
-		sc.cookies = append(sc.cookies, hostCookie(saidCookie, url.QueryEscape(sc.said), time.Minute))
+	if text := sc.said + sc.warned; text != "" {
+		mark := ""
+		switch {
+		case sc.warned != "":
+			mark = "!"
+		case sc.undo != "":
+			mark = "~"
+			sc.cookies = append(sc.cookies, hostCookie(undoCookie, sc.undo, undoFor))
+		}
+		sc.cookies = append(sc.cookies, hostCookie(saidCookie, mark+url.QueryEscape(text), time.Minute))
 	}
 	for _, k := range sc.cookies {
 		http.SetCookie(w, k)
@@ -241,10 +255,17 @@ func (s *Server) frame(w http.ResponseWriter, v *visit, sc *screen) frame {
 	}
 	if k, err := v.r.Cookie(saidCookie); err == nil {
 		// A stranger cannot set it: the name binds it to this host.
-		if f.Said, err = url.QueryUnescape(k.Value); err == nil {
+		text, warned := strings.CutPrefix(k.Value, "!")
+		text, undo := strings.CutPrefix(text, "~")
+		if text, err = url.QueryUnescape(text); err == nil {
+			if f.Said, f.Undo = text, undo; warned {
+				f.Said, f.Warned = "", text
+			}
 			http.SetCookie(w, hostCookie(saidCookie, "", -1))
 		}
 	}
+	k, err := v.r.Cookie(keysCookie)
+	f.Keys = err != nil || k.Value != "off"
 	if !v.asked {
 		return f
 	}

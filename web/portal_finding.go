@@ -15,7 +15,6 @@ import (
 
 	"coffer"
 	"coffer/access"
-	"coffer/remedy"
 	"coffer/triage"
 )
 
@@ -33,7 +32,7 @@ type findingPage struct {
 	OwnerName    string
 	Age, Limit   string
 	Late         string
-	Part         string // values, object, notes, raw
+	Part         string // values, object, notes, timeline, raw
 	Parts        []tab
 	List         string // the list that the reader came from
 	Back         string
@@ -46,6 +45,14 @@ type findingPage struct {
 	InOrder      int
 	NotAsked     string // why the protections were not asked for
 	Timeline     []moment
+	Moments      int    // of the whole timeline
+	FromLog      bool   // the timeline has what the log has
+	Cut          bool   // the log has more than the timeline shows
+	At, Of       int    // where the finding stands in the list; 0: it is not there any more, or the reader did not come from one
+	Prev, Next   string // findings beside it in the list
+	Muted        bool
+	Reveal       *revealForm // in a dialog; nil: on its own page
+	Judge        *verdictForm
 	Facts        []fact
 	Notes        []noteRow
 	Raw          string
@@ -57,10 +64,24 @@ type findingPage struct {
 	Open         *openValues
 	Fix          string
 	Status       string
+	Active       bool
+}
+
+// verdictForm is what a verdict is asked with, on a page or in a dialog over one.
+type verdictForm struct {
+	ID, Match, List string
+	N               string // the place that it is about; empty: the finding
+	Head, About     string
+	Values          int
+	Note            string
 }
 
 type valueGroup struct {
 	Kind, Type string
+	Plural     string // of the kind, inside a sentence
+	Sealed     int    // values of the kind
+	Hint       string // what showing all of them takes
+	Head       string // of the form that reveals one of them
 	Sub        string
 	Rows       []valueRow
 	More       int
@@ -78,6 +99,16 @@ type valueRow struct {
 	Same        *triage.Ref
 	Open        string
 	Cell        bool
+	Kind        string // inside a sentence
+}
+
+// About says what a verdict on the value is about.
+func (r valueRow) About() string {
+	s := r.Kind + ", " + r.Outcome.Word
+	if r.Outcome.Word == outcomes[coffer.OutcomeRejected].Word {
+		s += ": fails its checksum, probably not what Macie took it for"
+	}
+	return s
 }
 
 type protection struct {
@@ -87,9 +118,9 @@ type protection struct {
 
 type moment struct {
 	At         *when
-	Class      string // now, seen, next or none
+	Class      string // now, seen, refused, next or none
 	What, Note string
-	To         string
+	Day, Clock string // Day where it changes
 	time       time.Time
 }
 
@@ -150,6 +181,14 @@ func (s *Server) findingPages() {
 		}
 		return "Assigned to " + strings.Replace(s.personName(ctx, v, owner), "You", "you", 1) + ".", err
 	})
+	act("finding-work", "work", func(ctx context.Context, v *visit, t triage.Target) (string, error) {
+		one, ok := bulkActs[v.field("do")]
+		if !ok || one.do["do"] == "judge" || one.do["do"] == "assign" {
+			return "", fmt.Errorf("choose what to do with the finding: %w", coffer.ErrInvalid)
+		}
+		_, err := s.do(ctx, v.ask, t, one.do)
+		return one.said + ".", err
+	})
 	act("finding-note", "note", func(ctx context.Context, v *visit, t triage.Target) (string, error) {
 		t.Match = "" // notes add up: another's is no reason not to take this one
 		_, err := s.Desk.AddNote(ctx, v.ask, t, v.field("text"))
@@ -166,12 +205,10 @@ func (s *Server) findingPages() {
 		}
 		type verdictPage struct {
 			*findingPage
-			N     string
-			About *valueRow
-			Kind  string
+			Form verdictForm
 		}
-		out := verdictPage{findingPage: p, N: v.get("n")}
-		if n, err := strconv.Atoi(out.N); err == nil {
+		out := verdictPage{p, verdictForm{ID: p.ID, Match: p.Match, List: p.List, Values: p.Values, Note: p.Note, N: v.get("n"), Head: "Verdict on the finding"}}
+		if n, err := strconv.Atoi(out.Form.N); err == nil {
 			rec, lines, err := s.Desk.Read(ctx, v.ask, p.ID)
 			if err != nil {
 				return nil, err
@@ -181,9 +218,9 @@ func (s *Server) findingPages() {
 				return nil, fmt.Errorf("value %d of the finding: %w", n, coffer.ErrNotFound)
 			}
 			row := s.valueRow(rec, lines, &lines[i])
-			out.About, out.Kind = &row, lowerKind(lines[i].Type)
+			out.Form.Head, out.Form.About, out.Form.Note = "Verdict on value "+out.Form.N, row.About(), lines[i].Note
 		} else {
-			out.N = ""
+			out.Form.N = ""
 		}
 		return &screen{page: "verdict", title: s.Home.Scrub("Verdict, " + p.Name), nav: "/findings", data: out}, nil
 	})
@@ -197,6 +234,22 @@ func (s *Server) findingPages() {
 		return &screen{to: findingPath(id, v.field("list"), ""), said: fmt.Sprintf("Looked in the bytes of today: %s sealed.", counted(res.Sealed, "value"))}, nil
 	})
 	s.revealPages()
+}
+
+// forms are those of the dialogs over the page of a finding. Where the reader must sign in again first, a page of its own says so.
+func (s *Server) forms(ctx context.Context, v *visit, p *findingPage, rec *triage.Record, how access.Context) {
+	if p.Change {
+		p.Judge = &verdictForm{ID: p.ID, Match: p.Match, List: p.List, Values: p.Values, Note: p.Note, Head: "Verdict on the finding"}
+	}
+	if how.SignedIn = v.ask.Context.SignedIn; p.Reveals && p.Values > 0 && s.may(ctx, v.call, access.ValueReveal, rec.Resource(), how) {
+		p.Reveal = s.revealForm(v, p)
+		for i := range p.Groups {
+			g := &p.Groups[i]
+			if how.Values = g.Sealed; !s.may(ctx, v.call, access.ValueReveal, rec.Resource(), how) {
+				g.Hint = needsRequest
+			}
+		}
+	}
 }
 
 func findingPath(id, list, part string) string {
@@ -225,12 +278,12 @@ func (s *Server) findingPage(ctx context.Context, v *visit, id, part string, sho
 	sum := rec.Summary()
 	p := &findingPage{
 		ID: f.ID, Short: shortID(f.ID), Severity: markOf(f.Severity), Sign: standing(&sum), Values: rec.Sealed, OwnerName: s.personName(ctx, v, rec.Owner),
-		List: v.r.FormValue("list"), Match: rec.Tag(), Only: v.r.FormValue("type"), Note: rec.Note, Tickets: rec.Tickets, Open: shown, Fix: rec.Plan, Status: string(rec.Status),
+		List: v.r.FormValue("list"), Match: rec.Tag(), Only: v.r.FormValue("type"), Note: rec.Note, Tickets: rec.Tickets, Open: shown, Fix: rec.Plan, Status: string(rec.Status), Active: rec.Status.Active(), Muted: rec.Muted,
 	}
 	if p.Back = "/findings"; p.List != "" {
 		p.Back += "?" + p.List
 	}
-	if !slices.Contains([]string{"object", "notes", "raw"}, part) {
+	if !slices.Contains([]string{"object", "notes", "timeline", "raw"}, part) {
 		part = "values"
 	}
 	p.Part = part
@@ -255,13 +308,16 @@ func (s *Server) findingPage(ctx context.Context, v *visit, id, part string, sho
 	for _, one := range []struct {
 		id, name string
 		n        int
-	}{{"values", "Values", rec.Sealed}, {"object", "Object", -1}, {"notes", "Notes", rec.Notes}, {"raw", "Raw JSON", -1}} {
+	}{{"values", "Values", rec.Sealed}, {"object", "Object", -1}, {"notes", "Notes", rec.Notes}, {"timeline", "Timeline", -1}, {"raw", "Raw JSON", -1}} {
 		p.Parts = append(p.Parts, tab{Name: one.name, Count: one.n, To: findingPath(f.ID, p.List, one.id), Here: one.id == part})
 	}
 	switch part {
 	case "values":
 		if err := p.groups(s, v, rec, lines, shown); err != nil {
 			return nil, err
+		}
+		if shown == nil {
+			s.forms(ctx, v, p, rec, how)
 		}
 	case "object":
 		p.objectFacts(v, rec)
@@ -284,14 +340,45 @@ func (s *Server) findingPage(ctx context.Context, v *visit, id, part string, sho
 		p.Raw = b.String()
 	}
 	p.protections(ctx, s, v)
-	p.timeline(ctx, s, v, rec)
-	return p, nil
+	if err := p.timeline(ctx, s, v, rec); err != nil {
+		return nil, err
+	}
+	return p, p.beside(ctx, s, v)
+}
+
+// beside finds the finding in the list that the reader came from.
+func (p *findingPage) beside(ctx context.Context, s *Server, v *visit) error {
+	q, err := url.ParseQuery(p.List)
+	if err != nil || p.List == "" {
+		p.List, p.Back = "", "/findings"
+		return nil
+	}
+	f, err := triage.FilterOf(q, own...)
+	if err != nil {
+		p.List, p.Back = "", "/findings"
+		return nil
+	}
+	b, err := s.Desk.Beside(ctx, v.ask, f, triage.Order(q.Get("order")), p.ID)
+	if errors.Is(err, coffer.ErrNotFound) || errors.Is(err, coffer.ErrInvalid) || errors.Is(err, coffer.ErrDenied) {
+		return nil // not in the index yet, or no list of this reader's; the page is as good without
+	}
+	if err != nil {
+		return err
+	}
+	p.At, p.Of = b.At, b.Of
+	if b.Prev != "" {
+		p.Prev = findingPath(b.Prev, p.List, p.Part)
+	}
+	if b.Next != "" {
+		p.Next = findingPath(b.Next, p.List, p.Part)
+	}
+	return nil
 }
 
 // valueRow makes the row of an occurrence.
 func (s *Server) valueRow(rec *triage.Record, lines []triage.Line, l *triage.Line) valueRow {
 	at := s.Home.Cut(l.At)
-	row := valueRow{N: l.N, Full: at.String(), Column: l.Column, Outcome: outcomes[l.Outcome], Verdict: strings.ReplaceAll(string(l.Verdict), "-", " "), Same: l.Same, Cell: l.At.Kind == coffer.Cell}
+	row := valueRow{N: l.N, Kind: lowerKind(l.Type), Full: at.String(), Column: l.Column, Outcome: outcomes[l.Outcome], Verdict: strings.ReplaceAll(string(l.Verdict), "-", " "), Same: l.Same, Cell: l.At.Kind == coffer.Cell}
 	row.Place = row.Full
 	if i := strings.LastIndex(row.Place, "cell:"); i == 0 {
 		row.Place = row.Place[5:]
@@ -357,7 +444,7 @@ func (p *findingPage) groups(s *Server, v *visit, rec *triage.Record, lines []tr
 		if p.Only != "" && p.Only != string(t) {
 			continue
 		}
-		g := valueGroup{Kind: kind(t), Type: string(t)}
+		g := valueGroup{Kind: kind(t), Type: string(t), Plural: pluralKind(t, 2), Head: "Reveal 1 " + pluralKind(t, 1)}
 		tally := map[coffer.Outcome]int{}
 		sealed := 0
 		for _, i := range by[t] {
@@ -366,6 +453,7 @@ func (p *findingPage) groups(s *Server, v *visit, rec *triage.Record, lines []tr
 				sealed++
 			}
 		}
+		g.Sealed = sealed
 		g.Sub = counted(len(by[t]), "place")
 		var parts []string
 		for _, o := range []coffer.Outcome{coffer.OutcomeExact, coffer.OutcomeRegion, coffer.OutcomeRejected, coffer.OutcomeMissing, coffer.OutcomeChanged, coffer.OutcomeUnsupported, ""} {
@@ -481,66 +569,6 @@ func (p *findingPage) protections(ctx context.Context, s *Server, v *visit) {
 		}
 		p.Protected = append(p.Protected, q)
 	}
-}
-
-// timeline is the one line from event to certificate, the newest first, as far as the record tells. The log has the rest.
-func (p *findingPage) timeline(ctx context.Context, s *Server, v *visit, rec *triage.Record) {
-	f := &rec.Finding
-	add := func(at time.Time, class, what, note string) {
-		if !at.IsZero() {
-			p.Timeline = append(p.Timeline, moment{At: v.at(at), Class: class, What: what, Note: note, time: at})
-		}
-	}
-	from := "Automated discovery"
-	if f.JobID != "" {
-		from = "Discovery job"
-	}
-	if f.Region != "" {
-		from += ", " + f.Region
-	}
-	add(f.CreatedAt, "", "Macie made the finding", from)
-	add(rec.Received, "", "Taken in", "On the word of "+map[coffer.Origin]string{coffer.OriginMacie: "Macie, re-read by id", coffer.OriginOperator: "the operator",
-		coffer.OriginSubmitted: "who submitted it", coffer.OriginScan: "Coffer's own detectors"}[f.Origin])
-	tagged := ""
-	if rec.Tagged {
-		tagged = "The object is tagged"
-	} else if rec.TagReason != "" {
-		tagged = "The object is not tagged: " + rec.TagReason
-	}
-	add(rec.SealedAt, "", fmt.Sprintf("Sealed %d of %s", rec.Sealed, counted(rec.Count, "value")), tagged)
-	add(rec.Judged, "", "Judged", strings.ReplaceAll(string(rec.Verdict), "-", " "))
-	add(rec.Opened, "", "Opened again", "")
-	if c := rec.Closing; c != nil {
-		add(c.At, "", "Closed by "+s.personName(ctx, v, c.By), strings.ReplaceAll(c.Disposition, "-", " "))
-	}
-	if rec.Plan != "" && s.may(ctx, v.call, access.ObjectRead, access.Resource{Kind: access.Object, ID: rec.ObjectID, Bucket: f.Object.Bucket}, v.ask.Context) {
-		if plan, err := s.Remedy.Read(ctx, v.ask, rec.Plan); err == nil {
-			p.fixed(ctx, s, v, plan, add)
-		}
-	}
-	slices.SortStableFunc(p.Timeline, func(a, b moment) int { return b.time.Compare(a.time) })
-	if rec.Status.Active() {
-		next := moment{Class: "next", What: "Next: a verdict", Note: "True, false positive, or intended and protected"}
-		if rec.Verdict == triage.True || rec.Plan != "" {
-			next = moment{Class: "next", What: "Next: a fix", Note: "Nothing is written before somebody approves it, where the policy asks for that"}
-		}
-		p.Timeline = append([]moment{next}, p.Timeline...)
-	}
-}
-
-func (p *findingPage) fixed(ctx context.Context, s *Server, v *visit, plan *remedy.Plan, add func(time.Time, string, string, string)) {
-	add(plan.Created, "", fmt.Sprintf("%s planned to %s %s", s.personName(ctx, v, plan.By), plan.Action, counted(plan.Changes, "value")), "Plan "+plan.ID)
-	for _, a := range plan.Approvals {
-		add(a.At, "", "Approved by "+s.personName(ctx, v, a.By), "")
-	}
-	if plan.Result != nil {
-		word := "Applied"
-		if plan.Verified {
-			word = "Applied and verified"
-		}
-		add(plan.Finished, "now", word, "Clean: "+plan.Clean)
-	}
-	add(plan.KeyGone, "", "The kept original cannot be opened any more", "Its key was destroyed")
 }
 
 // objectFacts tells what is known about the object.

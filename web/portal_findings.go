@@ -3,6 +3,7 @@ package web
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
@@ -23,33 +24,32 @@ import (
 const pageSize = 50
 
 type findingsPage struct {
-	Tabs     []tab
-	Chips    []chip
-	Clear    string
-	Query    string // the filter as a query, for forms; what stands in bodies alone is in Words
-	Words    string // what was looked for in names
-	Order    string
-	Page     *triage.Listing
-	Rows     []findingRow
-	Columns  []column
-	Wide     int // columns of the table
-	Group    string
-	Groups   []groupRow
-	Here     string // this list, to come back to
-	First    int
-	Last     int
-	Muted    linked
-	Next     string
-	Prev     string
-	Hints    []hintless
-	Fields   []filterField
-	Terms    []term // the filter and what else the URL says, but for the grouping
-	Reasons  []string
-	Owner    string // the reader
-	Change   bool   // the reader may judge
-	AllMatch int
-	AsOf     *when
-	Lags     bool
+	Tabs    []tab
+	Chips   []chip
+	Clear   string
+	Query   string // the filter as a query, for forms; what stands in bodies alone is in Words
+	Words   string // what was looked for in names
+	Order   string
+	Page    *triage.Listing
+	Rows    []findingRow
+	Columns []column
+	Group   string
+	Groups  []groupRow
+	Here    string // this list, to come back to
+	First   int
+	Last    int
+	Muted   linked
+	Next    string
+	Prev    string
+	Hints   []hintless
+	Cursor  string
+	Key     string // of an act on many findings
+	Fields  []filterField
+	Terms   []term // the filter and what else the URL says, but for the grouping
+	Owner   string // the reader
+	Change  bool   // the reader may judge
+	AsOf    *when
+	Lags    bool
 }
 
 type tab struct {
@@ -84,6 +84,7 @@ type findingRow struct {
 	Severity     severityMark
 	Sign         sign
 	What         string
+	Reach        sign
 	OwnerName    string
 	Age          string
 	Late         string // high or warn; empty: within its limit
@@ -106,11 +107,11 @@ type term struct{ Name, Value string }
 var filterFields = []filterField{
 	{"severity", "Severity"}, {"type", "Kind"}, {"bucket", "Bucket"}, {"status", "Status"}, {"verdict", "Verdict"}, {"state", "Intake"}, {"owner", "Owner"},
 	{"account", "Account"}, {"region", "Region"}, {"origin", "Origin"}, {"created", "Found by Macie"}, {"updated", "Last changed"}, {"sealed", "Values"},
-	{"ticket", "Ticket"}, {"month", "Month"}, {"category", "Category"}, {"plan", "Fix"}, {"occurrences", "Places"}, {"received", "Taken in"}, {"judged", "Judged"},
+	{"reach", "Reach"}, {"muted", "Muted"}, {"ticket", "Ticket"}, {"month", "Month"}, {"category", "Category"}, {"plan", "Fix"}, {"occurrences", "Places"}, {"received", "Taken in"}, {"judged", "Judged"},
 	{"false-positive", "Judged wrong"}, {"confirmed", "Judged right"}, {"finding", "Finding"},
 }
 
-var groupable = []filterField{{"severity", "Severity"}, {"type", "Kind"}, {"bucket", "Bucket"}, {"status", "Status"}, {"verdict", "Verdict"}, {"account", "Account"}, {"month", "Month"}}
+var groupable = []filterField{{"severity", "Severity"}, {"type", "Kind"}, {"bucket", "Bucket"}, {"status", "Status"}, {"verdict", "Verdict"}, {"owner", "Owner"}, {"reach", "Reach"}, {"account", "Account"}, {"month", "Month"}}
 
 var opWords = map[string]string{"=": "is", "!=": "is not", ".gte=": "at least", ".gt=": "more than", ".lte=": "at most", ".lt=": "less than"}
 
@@ -200,6 +201,7 @@ func (s *Server) findingsPages() {
 		q.Set("cols", strings.Join(append([]string{"object"}, v.form["col"]...), ","))
 		return &screen{to: "/findings?" + q.Encode()}, nil
 	})
+	s.page(&route{id: "undo", method: http.MethodPost, path: "/findings/undo", action: access.VerdictSet, on: object}, s.undo)
 	s.page(&route{id: "bulk", method: http.MethodPost, path: "/findings/bulk", action: access.VerdictSet, on: object}, s.bulk)
 }
 
@@ -245,8 +247,8 @@ func keep(filter string, q url.Values) string {
 func columnsOf(chosen string) []column {
 	cols := []column{
 		{ID: "severity", Name: "Severity", Sort: "-severity", On: true}, {ID: "object", Name: "Object", On: true, Fixed: true}, {ID: "what", Name: "What", On: true},
-		{ID: "values", Name: "Values", Sort: "-sealed", Number: true, On: true}, {ID: "state", Name: "State", On: true}, {ID: "owner", Name: "Owner", On: true},
-		{ID: "account", Name: "Account"}, {ID: "region", Name: "Region"}, {ID: "id", Name: "Finding"}, {ID: "changed", Name: "Last changed", Sort: "-updated"},
+		{ID: "values", Name: "Values", Sort: "-sealed", Number: true, On: true}, {ID: "reach", Name: "Reach", On: true}, {ID: "state", Name: "State", On: true}, {ID: "owner", Name: "Owner", On: true},
+		{ID: "account", Name: "Account"}, {ID: "region", Name: "Region"}, {ID: "id", Name: "Finding"}, {ID: "tickets", Name: "Tickets"}, {ID: "changed", Name: "Last changed", Sort: "-updated"},
 		{ID: "age", Name: "Age", Number: true, On: true},
 	}
 	if chosen != "" {
@@ -265,7 +267,7 @@ func (s *Server) findingList(ctx context.Context, v *visit, q url.Values, words 
 	}
 	// A list without a filter is that of what is open: closed findings are found by asking for them.
 	if len(f.Pairs()) == 0 && words == "" && q.Get("group") == "" && !q.Has("order") && v.r.URL.RawQuery == "" {
-		to, _, err := link(open)
+		to, _, err := link(todo()...)
 		return &screen{to: to}, err
 	}
 	p := &findingsPage{Query: keep(f.String(), q), Words: words, Order: q.Get("order"), Owner: v.ask.Caller.ID, Group: q.Get("group"), Columns: columnsOf(q.Get("cols"))}
@@ -298,9 +300,10 @@ func (s *Server) findingList(ctx context.Context, v *visit, q url.Values, words 
 	p.AsOf, p.Lags = v.at(p.Page.AsOf), p.Page.Lag != nil
 	p.First, p.Last = p.Page.First, p.Page.First+len(p.Page.Findings)-1
 	p.Next, p.Prev = p.Page.Next, p.Page.Prev
+	p.Cursor, p.Key = q.Get("cursor"), rand.Text()
 	p.Change = s.may(ctx, v.call, access.VerdictSet, unknown(access.Finding), v.ask.Context)
 	p.chips(f, q)
-	if err := s.tabs(ctx, v, p, f); err != nil {
+	if err := s.tabs(ctx, v, p, f, q.Get("cols")); err != nil {
 		return nil, err
 	}
 	order := triage.Order(p.Order)
@@ -309,9 +312,6 @@ func (s *Server) findingList(ctx context.Context, v *visit, q url.Values, words 
 	}
 	for i := range p.Columns {
 		c := &p.Columns[i]
-		if c.On {
-			p.Wide++
-		}
 		if c.ID == "age" {
 			if c.Sort = string(triage.OldestFirst); order == triage.OldestFirst {
 				c.Sort = string(triage.NewestFirst)
@@ -328,11 +328,15 @@ func (s *Server) findingList(ctx context.Context, v *visit, q url.Values, words 
 		}
 	}
 	if p.Group != "" {
-		p.groups(f, q)
+		p.groups(ctx, s, v, f, q)
 		return &screen{page: "findings", title: "Findings", nav: "/findings", data: p}, nil
 	}
 	for i := range p.Page.Findings {
-		p.Rows = append(p.Rows, s.row(ctx, v, &p.Page.Findings[i], p.Query))
+		list := p.Query
+		if words != "" {
+			list = "" // the list cannot be found again by a URL
+		}
+		p.Rows = append(p.Rows, s.row(ctx, v, &p.Page.Findings[i], list))
 	}
 	if len(p.Rows) == 0 {
 		if err := s.without(ctx, v, p, f); err != nil {
@@ -343,7 +347,7 @@ func (s *Server) findingList(ctx context.Context, v *visit, q url.Values, words 
 }
 
 func (s *Server) row(ctx context.Context, v *visit, sum *triage.Summary, list string) findingRow {
-	r := findingRow{Summary: *sum, Severity: markOf(sum.Severity), Sign: standing(sum), To: "/findings/" + url.PathEscape(sum.ID) + "?list=" + url.QueryEscape(list),
+	r := findingRow{Summary: *sum, Severity: markOf(sum.Severity), Sign: standing(sum), To: findingPath(sum.ID, list, ""), Reach: reachOf(sum.Reach),
 		Created: v.at(sum.Created), Changed: v.at(sum.Updated)}
 	r.Name, r.Folder = fileName(sum.Object)
 	var what []string
@@ -412,6 +416,9 @@ func (p *findingsPage) chips(f triage.Filter, q url.Values) {
 			c.Value = strings.Join(names, " or ")
 		case "owner":
 			c.Value = strings.ReplaceAll(value, p.Owner, "you")
+			if value == "" {
+				c.Value = "nobody"
+			}
 		case "status", "verdict":
 			c.Value = strings.ReplaceAll(strings.ReplaceAll(value, ",", " or "), "-", " ")
 		default:
@@ -434,7 +441,7 @@ func (p *findingsPage) chips(f triage.Filter, q url.Values) {
 }
 
 // tabs makes the views, with their counts.
-func (s *Server) tabs(ctx context.Context, v *visit, p *findingsPage, now triage.Filter) error {
+func (s *Server) tabs(ctx context.Context, v *visit, p *findingsPage, now triage.Filter, cols string) error {
 	views, err := s.Desk.Views(ctx, v.ask)
 	if err != nil {
 		return err
@@ -449,15 +456,13 @@ func (s *Server) tabs(ctx context.Context, v *visit, p *findingsPage, now triage
 		}
 		p.Tabs[i].Here = f.String() == now.String() && p.Words == ""
 		c.add(func(n int, to string) {
-			if p.Tabs[i].Count, p.Tabs[i].To = n, to; order != "" {
-				p.Tabs[i].To += "&order=" + url.QueryEscape(string(order))
-			}
+			p.Tabs[i].Count, p.Tabs[i].To = n, "/findings?"+keep(strings.TrimPrefix(to, "/findings?"), url.Values{"order": {string(order)}, "cols": {cols}})
 		}, pairs...)
 	}
-	add("All open", "", open)
-	add("Mine", "", open, "owner="+v.ask.Caller.ID)
-	add("Unjudged", "", open, "verdict=")
-	add("High, past 7 d", "", open, "severity=high", "created.lte=-7d")
+	add("All open", "", todo()...)
+	add("Mine", "", todo("owner="+v.ask.Caller.ID)...)
+	add("Unjudged", "", todo("verdict=")...)
+	add("High, past 7 d", "", todo("severity=high", "created.lte=-7d")...)
 	add("Clean", "", "status=fixed")
 	for _, view := range views {
 		f, err := triage.ParseFilter(view.Filter...)
@@ -472,6 +477,27 @@ func (s *Server) tabs(ctx context.Context, v *visit, p *findingsPage, now triage
 	}
 	if c.err != nil {
 		return c.err
+	}
+	// What a list of what is not muted leaves out is said beside it.
+	if slices.Contains(now.Pairs(), unmuted) {
+		muted, err := triage.ParseFilter("muted=yes")
+		if err != nil {
+			return err
+		}
+		words, err := triage.ParseFilter()
+		if p.Words != "" {
+			words, err = triage.ParseFilter("q=" + p.Words)
+		}
+		if err != nil {
+			return err
+		}
+		c.filters = append(c.filters, now.Override(muted).Override(words))
+		c.into = append(c.into, func(sum triage.Sum) {
+			pairs := slices.DeleteFunc(now.Pairs(), func(pair string) bool { return pair == unmuted })
+			if all, err := triage.ParseFilter(pairs...); err == nil { // they were read a moment ago
+				p.Muted = linked{N: sum.Findings, To: "/findings?" + keep(all.String(), url.Values{"order": {p.Order}, "cols": {cols}})}
+			}
+		})
 	}
 	sums, err := s.Desk.Counts(ctx, v.ask, c.filters...)
 	for i, sum := range sums {
@@ -505,7 +531,7 @@ func (s *Server) without(ctx context.Context, v *visit, p *findingsPage, f triag
 }
 
 // groups makes the list by the values of a field.
-func (p *findingsPage) groups(f triage.Filter, q url.Values) {
+func (p *findingsPage) groups(ctx context.Context, s *Server, v *visit, f triage.Filter, q url.Values) {
 	most := 1
 	values := p.Page.Facets[p.Group].Values
 	for _, n := range values {
@@ -520,97 +546,19 @@ func (p *findingsPage) groups(f triage.Filter, q url.Values) {
 		row := groupRow{Name: n.Value, Count: n.Count, Width: max(1, 132*n.Count/most), To: "/findings?" + keep(f.Override(term).String(), q)}
 		switch {
 		case n.Value == "":
-			row.Name = "none"
+			row.Name = map[string]string{"owner": "Nobody", "reach": "Not known", "verdict": "Unjudged"}[p.Group]
+			if row.Name == "" {
+				row.Name = "None"
+			}
 		case p.Group == "type":
 			row.Name = kind(coffer.DataType(n.Value))
+		case p.Group == "severity", p.Group == "reach", p.Group == "status", p.Group == "verdict":
+			row.Name = capital(strings.ReplaceAll(n.Value, "-", " "))
+		case p.Group == "owner":
+			row.Name = s.personName(ctx, v, n.Value)
 		}
 		p.Groups = append(p.Groups, row)
 	}
-}
-
-// selection reads which findings a form is about.
-func (v *visit) selection() (triage.Selection, url.Values, error) {
-	q, err := url.ParseQuery(v.form.Get("filter"))
-	if err != nil {
-		return triage.Selection{}, nil, fmt.Errorf("filter: %w", coffer.ErrInvalid)
-	}
-	f, err := triage.FilterOf(q, own...)
-	if err == nil && v.field("q") != "" {
-		var more triage.Filter
-		more, err = triage.ParseFilter("q=" + v.field("q"))
-		f = f.Override(more)
-	}
-	if err != nil {
-		return triage.Selection{}, nil, err
-	}
-	sel := triage.Selection{IDs: v.form["id"]}
-	if v.field("all") != "" {
-		n, err := strconv.Atoi(v.field("count"))
-		if err != nil {
-			return sel, nil, fmt.Errorf("count: %w", coffer.ErrInvalid)
-		}
-		sel = triage.Selection{Filter: f, Count: n}
-	}
-	if sel.Count == 0 && len(sel.IDs) == 0 {
-		return sel, q, fmt.Errorf("nothing is selected: %w", coffer.ErrInvalid)
-	}
-	return sel, q, nil
-}
-
-// bulk does the same with each finding that was selected, and goes back to the list as it was.
-func (s *Server) bulk(ctx context.Context, v *visit) (*screen, error) {
-	sel, q, err := v.selection()
-	if err != nil {
-		return nil, err
-	}
-	var do func(context.Context, triage.Target) (*triage.Record, error)
-	did := ""
-	note := v.field("note")
-	ask := v.ask
-	ask.Context.Note = note
-	switch act := v.field("act"); act {
-	case "true", "false-positive", "intended":
-		did = "Verdict set"
-		do = func(ctx context.Context, t triage.Target) (*triage.Record, error) {
-			return s.Desk.Judge(ctx, ask, t, triage.Verdict(act), note)
-		}
-	case "mine":
-		did = "Assigned to you"
-		do = func(ctx context.Context, t triage.Target) (*triage.Record, error) {
-			return s.Desk.Assign(ctx, ask, t, ask.Caller.ID)
-		}
-	case "nobody":
-		did = "Assigned to nobody"
-		do = func(ctx context.Context, t triage.Target) (*triage.Record, error) {
-			return s.Desk.Assign(ctx, ask, t, "")
-		}
-	default:
-		return nil, fmt.Errorf("choose what to do with what is selected: %w", coffer.ErrInvalid)
-	}
-	results, err := s.Desk.Bulk(ctx, ask, sel, do)
-	if err != nil {
-		return nil, err
-	}
-	done := 0
-	var first error
-	for _, r := range results {
-		if r.Err == nil {
-			done++
-		} else if first == nil {
-			first = r.Err
-		}
-	}
-	if done == 0 && first != nil {
-		return nil, first
-	}
-	said := fmt.Sprintf("%s on %s.", did, counted(done, "finding"))
-	if strings.HasPrefix(did, "Assigned") {
-		said = fmt.Sprintf("%s: %s.", did, counted(done, "finding"))
-	}
-	if left := len(results) - done; left > 0 {
-		said += fmt.Sprintf(" %s could not be changed.", counted(left, "other"))
-	}
-	return &screen{to: "/findings?" + q.Encode(), said: said}, nil
 }
 
 // exportFindings answers with the whole list that a filter selects, as CSV or JSON Lines.
@@ -629,7 +577,7 @@ func (s *Server) exportFindings(ctx context.Context, v *visit) (*screen, error) 
 			return nil, err
 		}
 	}
-	page, err := s.Desk.Page(ctx, v.ask, triage.PageQuery{Filter: f, Order: triage.Order(q.Get("order"))})
+	list, err := s.Desk.Export(ctx, v.ask, f, triage.Order(q.Get("order")))
 	if err != nil {
 		return nil, err
 	}
@@ -640,8 +588,8 @@ func (s *Server) exportFindings(ctx context.Context, v *visit) (*screen, error) 
 		sc.kind, name = "application/x-ndjson", name+".jsonl"
 		enc := json.NewEncoder(&b)
 		enc.SetEscapeHTML(false)
-		for i := range page.Findings {
-			if err := enc.Encode(summary(&page.Findings[i])); err != nil {
+		for i := range list {
+			if err := enc.Encode(summary(&list[i])); err != nil {
 				return nil, fmt.Errorf("export: %w", err)
 			}
 		}
@@ -649,15 +597,15 @@ func (s *Server) exportFindings(ctx context.Context, v *visit) (*screen, error) 
 		sc.kind, name = "text/csv; charset=utf-8", name+".csv"
 		w := csv.NewWriter(&b)
 		w.UseCRLF = true
-		rows := [][]string{{"finding", "severity", "bucket", "key", "version", "types", "values", "intake", "status", "verdict", "owner", "account", "region", "created", "updated"}}
-		for i := range page.Findings {
-			one := &page.Findings[i]
+		rows := [][]string{{"finding", "severity", "bucket", "key", "version", "types", "values", "reach", "intake", "status", "verdict", "muted", "owner", "account", "region", "created", "updated"}}
+		for i := range list {
+			one := &list[i]
 			types := make([]string, len(one.Types))
 			for j, t := range one.Types {
 				types[j] = string(t)
 			}
 			rows = append(rows, []string{one.ID, one.Severity.String(), one.Object.Bucket, one.Object.Key, one.Object.VersionID, strings.Join(types, " "), strconv.Itoa(one.Sealed),
-				string(one.State), string(one.Status), string(one.Verdict), one.Owner, one.Account, one.Region, one.Created.Format(time.RFC3339), one.Updated.Format(time.RFC3339)})
+				one.Reach, string(one.State), string(one.Status), string(one.Verdict), strconv.FormatBool(one.Muted), one.Owner, one.Account, one.Region, one.Created.Format(time.RFC3339), one.Updated.Format(time.RFC3339)})
 		}
 		for _, row := range rows {
 			for i := range row {

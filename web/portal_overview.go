@@ -81,6 +81,12 @@ type bucketRow struct {
 // open is the filter of what is still to be done.
 const open = "status=open,in-progress"
 
+// unmuted leaves out what people muted.
+const unmuted = "muted=no"
+
+// todo is the filter of what is still to be done and not muted, with more terms.
+func todo(more ...string) []string { return append([]string{open, unmuted}, more...) }
+
 // ages are the columns of the table of severities and ages: from which to which age.
 var ages = []struct {
 	name     string
@@ -117,7 +123,7 @@ func (c *counter) add(into func(n int, to string), pairs ...string) {
 }
 
 func (s *Server) overview(ctx context.Context, v *visit) (*screen, error) {
-	_, openFilter, err := link(open)
+	_, openFilter, err := link(todo()...)
 	if err != nil {
 		return nil, err
 	}
@@ -141,9 +147,9 @@ func (s *Server) overview(ctx context.Context, v *visit) (*screen, error) {
 		row := &p.Heat[i]
 		row.Severity, row.Cells = markOf(sev), make([]linked, len(ages))
 		word := "severity=" + sev.String()
-		c.add(set(&row.All, "All "+row.Severity.Word), open, word)
+		c.add(set(&row.All, "All "+row.Severity.Word), todo(word)...)
 		for j, a := range ages {
-			pairs := []string{open, word}
+			pairs := todo(word)
 			if a.from != "" {
 				pairs = append(pairs, "created.lte=-"+a.from+"d")
 				if limit := openLimits[sev]; limit > 0 {
@@ -159,10 +165,10 @@ func (s *Server) overview(ctx context.Context, v *visit) (*screen, error) {
 		}
 	}
 	p.PastBy = make([]linked, 2)
-	c.add(set(&p.PastBy[0], "High"), open, "severity=high", "created.lte=-7d")
-	c.add(set(&p.PastBy[1], "Medium"), open, "severity=medium", "created.lte=-30d")
+	c.add(set(&p.PastBy[0], "High"), todo("severity=high", "created.lte=-7d")...)
+	c.add(set(&p.PastBy[1], "Medium"), todo("severity=medium", "created.lte=-30d")...)
 	c.add(set(&p.Clean, ""), "status=fixed")
-	c.add(set(&p.Unjudged, ""), open, "verdict=", "severity=high")
+	c.add(set(&p.Unjudged, ""), todo("verdict=", "severity=high")...)
 	c.add(set(&p.Failed, ""), "state=failed,parked")
 	// Intake.
 	for _, in := range []struct{ name, why, state string }{
@@ -190,7 +196,7 @@ func (s *Server) overview(ctx context.Context, v *visit) (*screen, error) {
 	p.AllKind = kinds.Distinct
 	for _, k := range kinds.Values[:min(8, len(kinds.Values))] {
 		most = max(most, k.Count)
-		to, _, err := link(open, "type="+escapeWord(k.Value))
+		to, _, err := link(todo("type=" + escapeWord(k.Value))...)
 		if err != nil {
 			return nil, err
 		}
@@ -204,10 +210,10 @@ func (s *Server) overview(ctx context.Context, v *visit) (*screen, error) {
 		row := &p.Buckets[i]
 		row.Name = b.Value
 		word := "bucket=" + escapeWord(b.Value)
-		c.add(set(&row.Count, b.Value), open, word)
-		c.add(set(&row.High, "High"), open, word, "severity=high")
-		c.add(set(&row.Mid, "Medium"), open, word, "severity=medium")
-		c.add(set(&row.Low, "Low"), open, word, "severity=low,unknown")
+		c.add(set(&row.Count, b.Value), todo(word)...)
+		c.add(set(&row.High, "High"), todo(word, "severity=high")...)
+		c.add(set(&row.Mid, "Medium"), todo(word, "severity=medium")...)
+		c.add(set(&row.Low, "Low"), todo(word, "severity=low,unknown")...)
 	}
 	if c.err != nil {
 		return nil, c.err

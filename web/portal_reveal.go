@@ -31,27 +31,53 @@ type openValues struct {
 	Shown string // numbers, for the reports of the script
 }
 
+// needsRequest is what it takes to see more values than the policy gives without one.
+const needsRequest = "Needs an approved request"
+
+// revealForm is what a reveal is asked with, on a page or in a dialog over one. Nothing about a value is in it.
+type revealForm struct {
+	ID, Short, List string
+	Head            string // what, and how many
+	Name            string // of the object
+	Place           string
+	Column          string
+	N               string // numbers, separated by commas
+	Type            string // the kind that could be shown whole
+	Kind            string
+	One, All        int    // how many values the two scopes show
+	Scope           string // some or all
+	AllHint         string // what showing all takes
+	Reasons         []string
+	Reason          string
+	Ticket          string
+	Text            string // the note
+	Grant           string
+	Key             string
+	Person          string
+}
+
 type revealPage struct {
 	*findingPage
-	Head     string // what, and how many
-	Place    string
-	Column   string
-	N        string // numbers, separated by commas
-	Type     string // the kind that could be shown whole
-	Kind     string
-	One, All int    // how many values the two scopes show
-	Scope    string // some or all
-	AllHint  string // what showing all takes
-	Reasons  []string
-	Reason   string
-	Ticket   string
-	Text     string // the note
-	Grant    string
-	Key      string
-	Problem  *problemPage
-	Person   string
-	Fresh    bool
-	StepUp   string
+	Form    revealForm
+	Problem *problemPage
+	StepUp  string
+}
+
+// reasonCookie keeps reason and ticket of a reveal for as long as somebody goes on with the same work, so that they are not typed again.
+const (
+	reasonCookie = "__Host-coffer-reason"
+	reasonFor    = 5 * time.Minute
+)
+
+// revealForm returns the form, filled with the reader's last reason and ticket.
+func (s *Server) revealForm(v *visit, p *findingPage) *revealForm {
+	f := &revealForm{ID: p.ID, Short: p.Short, List: p.List, Name: p.Name, Scope: "some", One: 1, Reasons: s.reasons(), Key: rand.Text(), Person: v.ask.Caller.Name}
+	if k, err := v.r.Cookie(reasonCookie); err == nil {
+		if last, err := url.ParseQuery(k.Value); err == nil {
+			f.Reason, f.Ticket = last.Get("reason"), last.Get("ticket")
+		}
+	}
+	return f
 }
 
 func (s *Server) revealPages() {
@@ -111,45 +137,42 @@ func (s *Server) askReveal(ctx context.Context, v *visit, said url.Values, probl
 	if len(ns) == 0 {
 		ns = []int{sealed[0].N}
 	}
-	p := revealPage{
-		findingPage: fp, Reasons: s.reasons(), Reason: said.Get("reason"), Ticket: said.Get("ticket"), Text: said.Get("note"), Grant: said.Get("grant"), Scope: said.Get("scope"),
-		Key: said.Get("key"), Problem: problem, One: len(ns), Person: v.ask.Caller.Name,
-	}
-	if p.Scope == "" {
-		p.Scope = "some"
-	}
-	if p.Key == "" || problem == nil {
-		p.Key = rand.Text()
+	p := revealPage{findingPage: fp, Form: *s.revealForm(v, fp), Problem: problem}
+	f := &p.Form
+	f.One = len(ns)
+	if problem != nil {
+		f.Reason, f.Ticket, f.Text, f.Grant, f.Scope = said.Get("reason"), said.Get("ticket"), said.Get("note"), said.Get("grant"), said.Get("scope")
+	} else if g := said.Get("grant"); g != "" {
+		f.Grant = g // a link from an approved request
 	}
 	var names []string
 	for _, n := range ns {
 		names = append(names, strconv.Itoa(n))
 	}
-	p.N = strings.Join(names, ",")
+	f.N = strings.Join(names, ",")
 	i := slices.IndexFunc(sealed, func(l triage.Line) bool { return l.N == ns[0] })
 	if i < 0 {
 		return nil, fmt.Errorf("sealed value %d of the finding: %w", ns[0], coffer.ErrNotFound)
 	}
 	first := sealed[i]
-	p.Type, p.Kind = string(first.Type), pluralKind(first.Type, 2)
+	f.Type, f.Kind = string(first.Type), pluralKind(first.Type, 2)
 	for _, l := range sealed {
 		if l.Type == first.Type {
-			p.All++
+			f.All++
 		}
 	}
-	p.Head = fmt.Sprintf("Reveal %s %s", grouped(len(ns)), pluralKind(first.Type, len(ns)))
-	p.Place, p.Column = s.Home.Cut(first.At).String(), first.Column
+	f.Head = fmt.Sprintf("Reveal %s %s", grouped(len(ns)), pluralKind(first.Type, len(ns)))
+	f.Place, f.Column = s.Home.Cut(first.At).String(), first.Column
 	how := v.ask.Context
-	how.Reason, how.Note, how.Ticket, how.Values, how.SignedIn = s.reasons()[0], strings.Repeat("-", 20), "-", p.All, v.now
+	how.Reason, how.Note, how.Ticket, how.Values, how.SignedIn = s.reasons()[0], strings.Repeat("-", 20), "-", f.All, v.now
 	if !s.may(ctx, v.call, access.ValueReveal, rec.Resource(), how) {
-		p.AllHint = "Needs an approved request"
+		f.AllHint = needsRequest
 	}
 	how = v.ask.Context
 	how.Reason, how.Note, how.Ticket, how.Values = s.reasons()[0], strings.Repeat("-", 20), "-", len(ns)
-	p.Fresh = s.may(ctx, v.call, access.ValueReveal, rec.Resource(), how)
-	if !p.Fresh {
+	if !s.may(ctx, v.call, access.ValueReveal, rec.Resource(), how) {
 		if how.SignedIn = v.now; s.may(ctx, v.call, access.ValueReveal, rec.Resource(), how) {
-			p.StepUp = "/step-up?to=" + url.QueryEscape("/findings/"+url.PathEscape(id)+"/reveal?n="+p.N)
+			p.StepUp = "/step-up?to=" + url.QueryEscape("/findings/"+url.PathEscape(id)+"/reveal?n="+f.N)
 		}
 	}
 	sc := &screen{page: "reveal", title: s.Home.Scrub("Reveal, " + fp.Name), nav: "/findings", data: p}
@@ -221,5 +244,11 @@ func (s *Server) revealNow(ctx context.Context, v *visit) (*screen, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &screen{page: "finding", title: s.Home.Scrub(p.Name), nav: "/findings", data: p}, nil
+	sc := &screen{page: "finding", title: s.Home.Scrub(p.Name), nav: "/findings", data: p}
+	last := url.Values{"reason": {ask.Context.Reason}}
+	if t := ask.Context.Ticket; t != "" && s.Home.Scrub(t) == t {
+		last.Set("ticket", t)
+	}
+	sc.cookies = append(sc.cookies, hostCookie(reasonCookie, last.Encode(), reasonFor))
+	return sc, nil
 }

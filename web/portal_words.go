@@ -24,6 +24,8 @@ func (p *portal) funcs() template.FuncMap {
 		"num":       func(n any) string { return grouped(n) },
 		"count":     counted,
 		"add":       func(a, b int) int { return a + b },
+		// reason is a reason code as words.
+		"reason": func(code string) string { return capital(strings.ReplaceAll(code, "-", " ")) },
 		"dict": func(pairs ...any) map[string]any {
 			m := map[string]any{}
 			for i := 0; i+1 < len(pairs); i += 2 {
@@ -167,11 +169,7 @@ func kind(t coffer.DataType) string {
 			words[i] = strings.ToLower(w)
 		}
 	}
-	out := strings.Join(words, " ")
-	if out == "" {
-		return out
-	}
-	return strings.ToUpper(out[:1]) + out[1:]
+	return capital(strings.Join(words, " "))
 }
 
 // lowerKind is a kind inside a sentence.
@@ -228,6 +226,25 @@ var outcomes = map[coffer.Outcome]sign{
 	coffer.OutcomeExact: {"exact", "square-full", "ink"}, coffer.OutcomeRegion: {"region", "square", "ink"}, coffer.OutcomeMissing: {"missing", "dash", "quiet"},
 	coffer.OutcomeChanged: {"changed", "triangle", "warn"}, coffer.OutcomeUnsupported: {"unsupported", "cross", "quiet"},
 	coffer.OutcomeRejected: {"rejected", "square-slash", "quiet"}, "": {"not looked at", "ring-dashed", "quiet"},
+}
+
+// reachOf is the word for who can read an object.
+func reachOf(reach string) sign {
+	switch reach {
+	case "public":
+		return sign{"Public", "alert", "high"}
+	case "private":
+		return sign{"Private", "", "quiet"}
+	}
+	return sign{"Not known", "", "quiet"}
+}
+
+// capital is a word as it begins a line.
+func capital(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
 }
 
 var severityWords = map[coffer.Severity]string{coffer.SeverityHigh: "High", coffer.SeverityMedium: "Medium", coffer.SeverityLow: "Low"}

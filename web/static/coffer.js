@@ -36,18 +36,25 @@ const move = (by) => {
   const next = list[Math.max(0, Math.min(list.length - 1, at() + by))];
   if (next) { next.focus(); next.scrollIntoView({ block: 'nearest' }); }
 };
+// What a link or the head of a menu opens, is opened; what would act is given the focus, so that Enter acts.
 const press = (selector) => {
-  const target = one(selector);
+  const target = all(selector).find((it) => it.getClientRects().length);
   if (!target) return false;
-  if (target.matches('input, select, textarea')) target.focus(); else target.click();
+  if (!target.matches('a, summary')) { target.focus(); return true; }
+  target.click();
+  const menu = target.matches('summary') && target.parentElement.open && one('input:not([type=hidden]), select, textarea, button, a', target.nextElementSibling);
+  if (menu) menu.focus();
   return true;
 };
+const letters = document.body.dataset.letters !== 'off';
+const values = () => all('.open-value');
 let before = '';
 let since = 0;
 let anchor = -1;
 addEventListener('keydown', (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing || event.defaultPrevented) return;
   if (event.target.closest('input:not([type=checkbox]):not([type=radio]), textarea, select, dialog[open]') && event.key !== 'Escape') return;
+  if (!letters && event.key.length === 1) return;
   const after = event.timeStamp - since < 1500 ? before : '';
   before = ''; since = event.timeStamp;
   const here = document.activeElement.closest('tr, li');
@@ -57,12 +64,15 @@ addEventListener('keydown', (event) => {
     case '?': done(); one('#keys')?.showModal(); break;
     case '/': if (press('#find')) done(); break;
     case 'g': before = 'g'; break;
-    case 'j': move(1); break;
-    case 'k': move(-1); break;
+    // On a finding the two lead through the list that it is of; elsewhere through the rows.
+    case 'j': case 'k': if (!press(`[data-key="${event.key}"]`)) move(event.key === 'j' ? 1 : -1); break;
+    case 'ArrowDown': case 'ArrowUp':
+      if (document.activeElement.matches('[data-row]')) { done(); move(event.key === 'ArrowDown' ? 1 : -1); }
+      break;
     case 'x': case 'X': {
-      const box = here && one('input[type=checkbox][name=id]', here);
+      const box = here && one('input[type=checkbox][name=finding]', here);
       if (!box) break;
-      const boxes = all('input[type=checkbox][name=id]');
+      const boxes = all('input[type=checkbox][name=finding]');
       const i = boxes.indexOf(box);
       if (event.key === 'X' && anchor >= 0) for (let n = Math.min(i, anchor); n <= Math.max(i, anchor); n++) boxes[n].checked = true;
       else box.checked = !box.checked;
@@ -70,23 +80,72 @@ addEventListener('keydown', (event) => {
       selected();
       break;
     }
-    case 'r': { const eye = (here && one('[data-key=r]', here)) || one('[data-key=r]'); if (eye) eye.click(); break; }
-    case 'f': case 'v': case 'a': case 'p': case 'u': case 'y': case 'n': case '[': case ']': case '1': case '2': case '3': case '4': case '5': case '6':
+    case 'r': { const eye = (here && one('[data-key=r]', here)) || one('[data-key=r]') || one('[data-first=r]'); if (eye) { done(); eye.click(); } break; }
+    case 'f': case 'v': case 'a': case 'm': case 'p': case 'u': case 'y': case 'n': case '[': case ']': case '1': case '2': case '3': case '4': case '5': case '6': case '7':
       if (press(`[data-key="${event.key}"]`)) done();
       break;
     case 'Escape': {
-      for (const open of all('details[open].person, details[open].menu')) open.open = false;
-      if (!hide('esc')) { for (const box of all('input[name=id]:checked')) box.checked = false; selected(); }
+      if (one('dialog[open]')) { hide('esc'); break; }
+      // Values first, then what is open, then what is selected.
+      if (hide('esc')) break;
+      const open = all('details[open].person, details[open].menu, details[open].pop');
+      for (const it of open) { it.open = false; if (it.contains(document.activeElement)) one('summary', it).focus(); }
+      if (open.length === 0) { for (const box of all('input[name=finding]:checked')) box.checked = false; selected(); }
       break;
     }
   }
 });
 
+// Dialogs over pages that work without them: the link says what the form in the dialog is about, and leads to the form's own page otherwise.
+for (const link of all('[data-dialog]')) {
+  link.addEventListener('click', (event) => {
+    const dialog = document.getElementById(link.dataset.dialog);
+    if (!dialog || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+    event.preventDefault();
+    for (const it of all('[data-from]', dialog)) {
+      const text = link.dataset[it.dataset.from] || '';
+      if (it.matches('input')) it.value = text; else it.textContent = text;
+    }
+    for (const it of all('[data-many]', dialog)) {
+      it.hidden = Number(link.dataset.all) < 2;
+      one('[value=some]', it).checked = true;
+    }
+    counted(dialog);
+    dialog.showModal();
+  });
+}
+const counted = (within) => {
+  const count = one('[data-count]', within);
+  const all24 = one('[name=scope][value=all]', within);
+  if (count && all24) count.textContent = all24.checked ? `${one('[data-from=all]', within).textContent} values` : '1 value';
+};
+document.addEventListener('change', (event) => { if (event.target.name === 'scope') counted(event.target.form); });
+for (const cancel of all('dialog [data-close]')) cancel.addEventListener('click', (event) => { event.preventDefault(); cancel.closest('dialog').close(); });
+
+// One menu is open at a time, and none when something else is pressed.
+document.addEventListener('click', (event) => {
+  for (const it of all('details[open].pop, details[open].person')) if (!it.contains(event.target)) it.open = false;
+});
+
+// After an act the focus is on the row that it was about, or on what was done.
+const landed = location.hash.startsWith('#f-') && document.getElementById(location.hash.slice(1));
+if (landed) {
+  one('[data-row]', landed)?.focus();
+  history.replaceState(null, '', location.pathname + location.search);
+} else one('.said [data-result]')?.focus();
+
+// What can be taken back is offered for ten seconds, and while it has the focus or the pointer.
+const toast = one('.toast');
+if (toast) {
+  const leave = () => { if (toast.matches(':hover, :focus-within')) setTimeout(leave, 2000); else toast.hidden = true; };
+  setTimeout(leave, 10000);
+}
+
 // Selection in lists.
 const bulk = one('[data-bulk]');
 const selected = () => {
   if (!bulk) return;
-  const boxes = all('input[name=id]');
+  const boxes = all('input[name=finding]');
   const on = boxes.filter((box) => box.checked);
   for (const box of boxes) box.closest('tr').classList.toggle('selected', box.checked);
   bulk.hidden = on.length === 0;
@@ -98,10 +157,10 @@ const selected = () => {
 if (bulk) {
   bulk.hidden = true;
   document.addEventListener('change', (event) => {
-    if (event.target.matches('[data-all]')) for (const box of all('input[name=id]')) box.checked = event.target.checked;
-    if (event.target.matches('[data-all], [name=id]')) selected();
+    if (event.target.matches('[data-all]')) for (const box of all('input[name=finding]')) box.checked = event.target.checked;
+    if (event.target.matches('[data-all], [name=finding]')) selected();
   });
-  one('[data-clear]', bulk)?.addEventListener('click', () => { for (const box of all('input[name=id]:checked')) box.checked = false; selected(); });
+  one('[data-clear]', bulk)?.addEventListener('click', () => { for (const box of all('input[name=finding]:checked')) box.checked = false; selected(); });
   selected();
 }
 
@@ -115,15 +174,16 @@ const exposure = one('#exposure');
 let ends = 0;
 let timer = 0;
 let extended = 0;
+let shown = 0;
 const report = (what) => {
   const form = one('#shown');
   if (!form) return Promise.resolve(false);
   const body = new URLSearchParams(new FormData(form));
   body.set('what', what);
+  body.set('seconds', Math.round((Date.now() - shown) / 1000));
   return fetch(form.action, { method: 'POST', body, credentials: 'same-origin', keepalive: true, headers: { Accept: 'application/json' } })
     .then((answer) => answer.ok, () => false);
 };
-const values = () => all('.open-value');
 function hide(why) {
   const open = values();
   if (!open.length) return false;
@@ -132,13 +192,14 @@ function hide(why) {
     value.textContent = '';
     value.replaceWith(one('#mask-again').content.cloneNode(true));
   }
-  if (exposure) exposure.hidden = true;
+  if (exposure) { one('[role=status]', exposure).textContent = ''; exposure.hidden = true; }
   report(`hidden-${why}`);
   return true;
 }
 if (exposure && values().length) {
   exposure.hidden = false;
-  ends = Date.now() + 30000;
+  shown = Date.now();
+  ends = shown + 30000;
   const count = () => {
     const left = Math.ceil((ends - Date.now()) / 1000);
     if (left <= 0) { hide('time'); return; }
@@ -149,6 +210,7 @@ if (exposure && values().length) {
   // The address is that of the finding: neither reload nor the way back shows a value again.
   history.replaceState(null, '', exposure.dataset.back);
   values()[0].closest('[tabindex]')?.focus();
+  one('[data-live]', exposure).textContent = `${values().length === 1 ? '1 value' : `${values().length} values`} visible for 30 seconds`;
   document.addEventListener('visibilitychange', () => { if (document.hidden) hide('left'); });
   for (const name of ['blur', 'pagehide', 'beforeprint']) addEventListener(name, () => hide(name === 'blur' ? 'left' : name));
   document.addEventListener('freeze', () => hide('left'));
