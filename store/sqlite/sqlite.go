@@ -6,7 +6,8 @@
 // them still succeeds or conflicts on its own.
 //
 // Consistency: writes are serialised by SQLite's write lock (BEGIN IMMEDIATE) over all processes; a Get, and each page of a
-// Query or Scan, sees everything that was acknowledged before it began.
+// Query or Scan, sees everything that was acknowledged before it began. What was read is kept in memory, sealed as it lies in the
+// file and at most 32 MB of it, and answers again only while no process has committed anything that could have changed it; see cache.go.
 //
 // Retries: none beyond waiting up to 10 seconds for another process's lock; then coffer.ErrUnavailable. So are a full disk, a
 // read-only file, and I/O errors. A damaged file gives coffer.ErrCorrupt.
@@ -92,6 +93,11 @@ type DB struct {
 	writePool         *sql.DB
 	write             *sql.Conn // the only connection of writePool, used by the writer alone
 	version, put, del *sql.Stmt // on write
+	others            *sql.Stmt // on write; its answer changes when another connection has committed
+	seen              int64     // its last answer
+
+	watch *watch // nil: changes by others cannot be seen, and nothing is kept
+	cache cache
 
 	mu       sync.RWMutex // held for reading while a request is handed over, for writing to close
 	closed   bool
@@ -175,16 +181,19 @@ func open(path string) (_ *DB, err error) {
 		{&db.put, db.write, "INSERT INTO items (bucket, part, sort, version, expires, value) VALUES (?, ?, ?, ?, ?, ?) " +
 			"ON CONFLICT (bucket, part, sort) DO UPDATE SET version = excluded.version, expires = excluded.expires, value = excluded.value"},
 		{&db.del, db.write, "DELETE FROM items WHERE bucket = ? AND part = ? AND sort = ?"},
+		{&db.others, db.write, "PRAGMA data_version"},
 	} {
 		if *s.stmt, err = s.on.PrepareContext(ctx, s.text); err != nil {
 			return nil, err
 		}
 	}
+	// Without a watch every read asks SQLite.
+	db.watch, _ = newWatch(path)
 	go db.run()
 	return db, nil
 }
 
-// opening is held while a file is made and opened, because of what secure closes.
+// opening is held while a file is made and opened, and while it is closed, because of what secure and watch close.
 var opening sync.Mutex
 
 // secure makes the file if there is none, and sees to its mode. It opens the file only when it has just made it, and so before
@@ -327,13 +336,21 @@ func (db *DB) Close() error {
 	close(db.requests)
 	db.mu.Unlock()
 	<-db.done
-	return classify(db.closeConnections())
+	opening.Lock()
+	defer opening.Unlock()
+	err := classify(db.closeConnections())
+	if db.watch != nil {
+		if werr := db.watch.close(); err == nil && werr != nil {
+			err = fmt.Errorf("%w: %w", werr, coffer.ErrUnavailable)
+		}
+	}
+	return err
 }
 
 func (db *DB) closeConnections() error {
 	var errs []error
 	// The statements first: SQLite keeps a connection alive as long as it has one.
-	for _, s := range []*sql.Stmt{db.get, db.forward, db.forwardTo, db.reverse, db.reverseTo, db.scan, db.version, db.put, db.del} {
+	for _, s := range []*sql.Stmt{db.get, db.forward, db.forwardTo, db.reverse, db.reverseTo, db.scan, db.version, db.put, db.del, db.others} {
 		if s != nil {
 			errs = append(errs, s.Close())
 		}
@@ -376,6 +393,14 @@ func (db *DB) Get(ctx context.Context, k store.Key) (store.Item, error) {
 		return store.Item{}, err
 	}
 	defer end()
+	at, watched := db.watch.state()
+	if watched {
+		if it, found, known := db.cache.get(at, k); found {
+			return it, nil
+		} else if known {
+			return store.Item{}, errNoItem
+		}
+	}
 	// Without ctx: it would cost a goroutine, and the read is short.
 	rows, err := db.get.Query(bucketOf(k.Part), []byte(k.Part), []byte(k.Sort))
 	if err != nil {
@@ -386,14 +411,22 @@ func (db *DB) Get(ctx context.Context, k store.Key) (store.Item, error) {
 		if err := rows.Err(); err != nil {
 			return store.Item{}, fmt.Errorf("get: %w", classify(err))
 		}
-		return store.Item{}, fmt.Errorf("item: %w", coffer.ErrNotFound)
+		if watched {
+			db.cache.keepItem(at, db.watch.state, k, nil)
+		}
+		return store.Item{}, errNoItem
 	}
 	it, err := item(rows, k)
 	if err != nil {
 		return store.Item{}, fmt.Errorf("get: %w", err)
 	}
+	if watched {
+		db.cache.keepItem(at, db.watch.state, k, &it)
+	}
 	return it, nil
 }
+
+var errNoItem = fmt.Errorf("item: %w", coffer.ErrNotFound)
 
 // item returns the current row as the item with the key k; more is where the columns after the first three go.
 func item(rows *sql.Rows, k store.Key, more ...any) (store.Item, error) {
@@ -500,7 +533,25 @@ func (db *DB) Query(ctx context.Context, part string, r store.Range) iter.Seq2[s
 			if r.To != "" {
 				args = append(args, []byte(r.To))
 			}
-			return page(rows, one, stmt, args...)
+			if last != nil {
+				return page(rows, one, stmt, args...)
+			}
+			// A range that one page holds is kept.
+			at, watched := db.watch.state()
+			if watched {
+				if kept, known := db.cache.query(at, part, r); known {
+					items := slices.Clone(kept)
+					for i := range items {
+						items[i].Value = slices.Clone(items[i].Value)
+					}
+					return items, false, nil
+				}
+			}
+			items, more, err := page(rows, one, stmt, args...)
+			if watched && err == nil && !more {
+				db.cache.keepQuery(at, db.watch.state, part, r, items)
+			}
+			return items, more, err
 		})
 	}
 }
@@ -625,6 +676,8 @@ func (db *DB) commit(batch []*request) error {
 	if _, err := db.write.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
 		return fmt.Errorf("apply: %w", classify(err))
 	}
+	before, watched := db.watch.state() // which is this transaction's, because nobody else can commit
+	db.cache.begin()
 	err := func() error {
 		for _, r := range batch {
 			if err := db.perform(r); err != nil {
@@ -634,12 +687,30 @@ func (db *DB) commit(batch []*request) error {
 		_, err := db.write.ExecContext(ctx, "COMMIT")
 		return err
 	}()
+	moved := false
+	var after state
+	if watched && err == nil {
+		after, moved = db.watch.state()
+		moved = db.alone() && moved
+	}
+	db.cache.end(moved, before, after, batch)
 	if err != nil {
 		// After some errors SQLite has rolled back by itself; then this fails, and that is as good.
 		_, _ = db.write.ExecContext(ctx, "ROLLBACK")
 		return fmt.Errorf("apply: %w", classify(err))
 	}
 	return nil
+}
+
+// alone reports whether no other connection has committed anything since it was asked last.
+func (db *DB) alone() bool {
+	last := db.seen
+	rows, err := db.others.Query()
+	if err != nil {
+		return false
+	}
+	defer rows.Close()
+	return rows.Next() && rows.Scan(&db.seen) == nil && db.seen == last
 }
 
 // perform carries out one request inside the transaction. All its expectations are read before its first write, so that a
