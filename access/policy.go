@@ -32,13 +32,15 @@ var embedded embed.FS
 
 const schemaFile = "coffer.cedarschema"
 
-// Policy is a validated policy set. It does not change; concurrent use is safe.
+// Policy is a validated policy set. What it decides does not change; concurrent use is safe.
 type Policy struct {
 	set    *cedar.PolicySet
 	check  *validator
 	advice map[string]string // by policy id, of the forbids
 	roles  []string          // that the policies name, sorted
 	hash   string
+	about  map[Action]*concern
+	memo   memo
 }
 
 // Load reads the policies in the *.cedar files at the top of dir, or the default set when dir is nil. Other files are ignored.
@@ -92,6 +94,7 @@ func Load(dir fs.FS) (*Policy, error) {
 		return nil, fmt.Errorf("policy folder without *.cedar files: %w", coffer.ErrInvalid)
 	}
 	p.hash = hex.EncodeToString(h.Sum(nil))
+	p.concerns()
 	return p, nil
 }
 
@@ -225,7 +228,7 @@ func (p *Policy) Decide(r Request) Decision {
 
 // decide evaluates a request that may be anything.
 func (p *Policy) decide(req cedar.Request, entities cedar.EntityMap, r Request) Decision {
-	allow, diag := cedar.Authorize(p.set, entities, req)
+	allow, diag := cedar.Authorize(p.about[r.Action], entities, req)
 	d := Decision{Allow: bool(allow) && len(diag.Errors) == 0, Hash: p.hash}
 	for _, e := range diag.Errors {
 		d.Errors = append(d.Errors, string(e.PolicyID))

@@ -2,6 +2,7 @@ package access
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/types"
@@ -46,6 +47,23 @@ func (v *validator) policy(id string, p *cedar.Policy) error {
 func (v *validator) action(uid cedar.EntityUID) (cedar.Entity, bool) {
 	e, ok := v.groups[uid]
 	return e, ok
+}
+
+// concerns reports whether the policy's scope can hold for an action. A scope only compares, and cannot fail.
+func (v *validator) concerns(p *cedar.Policy, action cedar.EntityUID) bool {
+	within := func(group cedar.EntityUID) bool {
+		e := v.groups[action]
+		return group == action || e.Parents.Contains(group)
+	}
+	switch s := (*ast.Policy)(p.AST()).Action.(type) {
+	case ast.ScopeTypeEq:
+		return s.Entity == action
+	case ast.ScopeTypeIn:
+		return within(s.Entity)
+	case ast.ScopeTypeInSet:
+		return slices.ContainsFunc(s.Entities, within)
+	}
+	return true
 }
 
 // request checks that the request and its entities are what the schema says, so that no attribute is missing.

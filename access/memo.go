@@ -1,0 +1,213 @@
+package access
+
+import (
+	"encoding/binary"
+	"iter"
+	"regexp"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cedar-policy/cedar-go"
+)
+
+// concern is the policies whose scope can hold for an action; the others decide nothing about it, whatever else they say, and are not evaluated.
+type concern struct {
+	ids      []cedar.PolicyID
+	policies []*cedar.Policy
+	// now, age and until say that one of them may look at these circumstances, which move by themselves.
+	now, age, until bool
+}
+
+// All yields the policies.
+func (c *concern) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
+	return func(yield func(cedar.PolicyID, *cedar.Policy) bool) {
+		if c == nil {
+			return
+		}
+		for i, id := range c.ids {
+			if !yield(id, c.policies[i]) {
+				return
+			}
+		}
+	}
+}
+
+// moving finds the names of circumstances that move. Cedar has no names that are made at run time: what does not stand in the text as
+// Cedar writes it back, is not looked at.
+var moving = regexp.MustCompile(`\b(now|signInAge|approvedUntil)\b`)
+
+// concerns sorts the policies by the actions that they can be about.
+func (p *Policy) concerns() {
+	p.about = make(map[Action]*concern)
+	ids := p.IDs()
+	for _, a := range p.check.leaves() {
+		c := &concern{}
+		for _, id := range ids {
+			pol := p.set.Get(cedar.PolicyID(id))
+			if !p.check.concerns(pol, cedar.NewEntityUID("Action", cedar.String(a))) {
+				continue
+			}
+			c.ids, c.policies = append(c.ids, cedar.PolicyID(id)), append(c.policies, pol)
+			for _, m := range moving.FindAll(pol.MarshalCedar(), -1) {
+				switch string(m) {
+				case "now":
+					c.now = true
+				case "signInAge":
+					c.age = true
+				case "approvedUntil":
+					c.until = true
+				}
+			}
+		}
+		p.about[a] = c
+	}
+}
+
+// Limits of a memo: two generations of so many decisions, and no request that is longer.
+const (
+	memoDecisions = 4096
+	memoKey       = 4 << 10 // bytes
+)
+
+// memo keeps decisions of one policy set by everything that they rest on. A decision is a function of the set and the request, so what is
+// kept is as good as what would be evaluated: a caller who has lost a role asks another question.
+type memo struct {
+	mu         sync.Mutex
+	young, old map[string]Decision
+}
+
+var memoKeys = sync.Pool{New: func() any { b := make([]byte, 0, 1024); return &b }}
+
+func (m *memo) get(key []byte) (Decision, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d, ok := m.young[string(key)]
+	if !ok {
+		if d, ok = m.old[string(key)]; ok {
+			m.put(string(key), d)
+		}
+	}
+	return d, ok
+}
+
+func (m *memo) keep(key []byte, d Decision) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.put(string(key), d)
+}
+
+func (m *memo) put(key string, d Decision) {
+	if len(m.young) >= memoDecisions {
+		m.old, m.young = m.young, nil
+	}
+	if m.young == nil {
+		m.young = make(map[string]Decision)
+	}
+	m.young[key] = d
+}
+
+// appendKey appends everything of a request that Decide rests on, each part with its length. What policies do not see (the caller's name,
+// the ids of request, session, token and grant, the texts of note and ticket) is left out, and of the times those that no policy about the
+// action looks at.
+func (p *Policy) appendKey(b []byte, r *Request) []byte {
+	str := func(s string) {
+		b = binary.AppendUvarint(b, uint64(len(s)))
+		b = append(b, s...)
+	}
+	flag := func(v bool) {
+		if v {
+			b = append(b, 1)
+		} else {
+			b = append(b, 0)
+		}
+	}
+	num := func(n int64) { b = binary.AppendVarint(b, n) }
+	c := p.about[r.Action]
+	if c == nil {
+		c = &concern{now: true, age: true, until: true}
+	}
+	str(string(r.Action))
+
+	str(r.Caller.ID)
+	str(string(r.Caller.Kind))
+	b = appendList(b, r.Caller.Roles)
+	b = appendList(b, r.Caller.Teams)
+	flag(r.Caller.Scopes == nil)
+	b = appendList(b, r.Caller.Scopes)
+
+	w := &r.Resource
+	str(string(w.Kind))
+	str(w.ID)
+	b = appendList(b, w.Types)
+	b = appendList(b, w.Categories)
+	num(int64(w.Severity))
+	str(w.Bucket)
+	str(w.Account)
+	b = appendList(b, w.Origins)
+	b = appendList(b, w.Submitters)
+	b = binary.AppendUvarint(b, uint64(len(w.BucketTags)))
+	for _, t := range w.BucketTags {
+		str(t.Key)
+		str(t.Value)
+	}
+
+	x := &r.Context
+	flag(x.Now.IsZero())
+	if c.now {
+		num(x.Now.UnixMilli()) // as exact as Cedar's times are
+	}
+	flag(x.Local)
+	str(x.Reason)
+	num(int64(x.NoteLength()))
+	flag(x.Ticket != "")
+	str(x.Purpose)
+	num(int64(x.Values))
+	network, _ := x.Network.MarshalBinary() // never fails; none for the zero one
+	b = binary.AppendUvarint(b, uint64(len(network)))
+	b = append(b, network...)
+	age, known := x.signInAge()
+	flag(known)
+	if c.age {
+		num(int64(age / time.Second))
+	}
+	flag(x.MFA)
+	flag(x.BreakGlass)
+	str(x.Requester)
+	b = appendList(b, x.Approvers)
+	flag(x.ApprovedUntil.IsZero())
+	if c.until {
+		num(x.ApprovedUntil.UnixMilli())
+	}
+	return b
+}
+
+func appendList[S ~string](b []byte, list []S) []byte {
+	b = binary.AppendUvarint(b, uint64(len(list)))
+	for _, s := range list {
+		b = binary.AppendUvarint(b, uint64(len(s)))
+		b = append(b, s...)
+	}
+	return b
+}
+
+// remembered answers a request from the memo, or by decide and keeps the answer.
+func (p *Policy) remembered(r *Request, decide func() Decision) Decision {
+	buf := memoKeys.Get().(*[]byte)
+	defer memoKeys.Put(buf)
+	key := p.appendKey((*buf)[:0], r)
+	*buf = key
+	if d, ok := p.memo.get(key); ok {
+		return d.clone()
+	}
+	d := decide()
+	if len(key) <= memoKey {
+		p.memo.keep(key, d.clone())
+	}
+	return d
+}
+
+func (d Decision) clone() Decision {
+	d.Policies, d.Errors = slices.Clone(d.Policies), slices.Clone(d.Errors)
+	return d
+}
