@@ -3,7 +3,6 @@ package access
 import (
 	"encoding/binary"
 	"iter"
-	"regexp"
 	"slices"
 	"sync"
 	"time"
@@ -15,8 +14,8 @@ import (
 type concern struct {
 	ids      []cedar.PolicyID
 	policies []*cedar.Policy
-	// now, age and until say that one of them may look at these circumstances, which move by themselves.
-	now, age, until bool
+	// looks says at which circumstances that move by themselves one of them may look.
+	looks moving
 }
 
 // All yields the policies.
@@ -33,9 +32,12 @@ func (c *concern) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
 	}
 }
 
-// moving finds the names of circumstances that move. Cedar has no names that are made at run time: what does not stand in the text as
-// Cedar writes it back, is not looked at.
-var moving = regexp.MustCompile(`\b(now|signInAge|approvedUntil)\b`)
+// moving are circumstances that move by themselves.
+type moving struct {
+	now      bool
+	approved bool // now, but only where an approval ends at some time
+	age      bool // signInAge
+}
 
 // concerns sorts the policies by the actions that they can be about.
 func (p *Policy) concerns() {
@@ -49,16 +51,8 @@ func (p *Policy) concerns() {
 				continue
 			}
 			c.ids, c.policies = append(c.ids, cedar.PolicyID(id)), append(c.policies, pol)
-			for _, m := range moving.FindAll(pol.MarshalCedar(), -1) {
-				switch string(m) {
-				case "now":
-					c.now = true
-				case "signInAge":
-					c.age = true
-				case "approvedUntil":
-					c.until = true
-				}
-			}
+			looks := looksAt(pol)
+			c.looks.now, c.looks.approved, c.looks.age = c.looks.now || looks.now, c.looks.approved || looks.approved, c.looks.age || looks.age
 		}
 		p.about[a] = c
 	}
@@ -125,7 +119,7 @@ func (p *Policy) appendKey(b []byte, r *Request) []byte {
 	num := func(n int64) { b = binary.AppendVarint(b, n) }
 	c := p.about[r.Action]
 	if c == nil {
-		c = &concern{now: true, age: true, until: true}
+		c = &concern{looks: moving{now: true, age: true}}
 	}
 	str(string(r.Action))
 
@@ -154,7 +148,7 @@ func (p *Policy) appendKey(b []byte, r *Request) []byte {
 
 	x := &r.Context
 	flag(x.Now.IsZero())
-	if c.now {
+	if c.looks.now || c.looks.approved && !x.ApprovedUntil.IsZero() {
 		num(x.Now.UnixMilli()) // as exact as Cedar's times are
 	}
 	flag(x.Local)
@@ -168,7 +162,7 @@ func (p *Policy) appendKey(b []byte, r *Request) []byte {
 	b = append(b, network...)
 	age, known := x.signInAge()
 	flag(known)
-	if c.age {
+	if c.looks.age {
 		num(int64(age / time.Second))
 	}
 	flag(x.MFA)
@@ -176,9 +170,7 @@ func (p *Policy) appendKey(b []byte, r *Request) []byte {
 	str(x.Requester)
 	b = appendList(b, x.Approvers)
 	flag(x.ApprovedUntil.IsZero())
-	if c.until {
-		num(x.ApprovedUntil.UnixMilli())
-	}
+	num(x.ApprovedUntil.UnixMilli())
 	return b
 }
 

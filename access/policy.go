@@ -208,8 +208,12 @@ const TokenScope = "token-scope"
 
 // Decide answers a request. It allows only when a policy permits, none forbids, and every policy could be evaluated; a
 // request that is incomplete, or that names an action, kind or origin that does not exist, is denied. The same request always
-// gets the same answer.
+// gets the same answer. Some thousands of answers are kept and given again.
 func (p *Policy) Decide(r Request) Decision {
+	return p.remembered(&r, func() Decision { return p.evaluate(r) })
+}
+
+func (p *Policy) evaluate(r Request) Decision {
 	if msg := incomplete(r); msg != "" {
 		return Decision{Errors: []string{msg}, Hash: p.hash, Advice: "this is a defect of the program or of its configuration: " + msg}
 	}

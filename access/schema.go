@@ -66,6 +66,64 @@ func (v *validator) concerns(p *cedar.Policy, action cedar.EntityUID) bool {
 	return true
 }
 
+// looksAt says at which of the circumstances that move a policy may look. Cedar has no names that are made at run time.
+func looksAt(p *cedar.Policy) (m moving) {
+	var look func(n ast.IsNode, approved bool)
+	see := func(of ast.IsNode, name string, approved bool) bool {
+		if !isContext(of) {
+			return true
+		}
+		switch {
+		case name == "signInAge":
+			m.age = true
+		case name == "now" && approved:
+			m.approved = true
+		case name == "now":
+			m.now = true
+		}
+		return false
+	}
+	look = func(n ast.IsNode, approved bool) {
+		ast.Inspect(ast.NewNode(n), func(n ast.IsNode) bool {
+			switch n := n.(type) {
+			case ast.NodeTypeAnd:
+				// The right side is evaluated only if the left one holds.
+				look(n.Left, approved)
+				look(n.Right, approved || demandsApproval(n.Left))
+				return false
+			case ast.NodeTypeAccess:
+				return see(n.Arg, string(n.Value), approved)
+			case ast.NodeTypeHas:
+				return see(n.Arg, string(n.Value), approved)
+			}
+			if isContext(n) {
+				m.now, m.age = true, true // as a whole
+			}
+			return true
+		})
+	}
+	for _, c := range (*ast.Policy)(p.AST()).Conditions {
+		look(c.Body, false)
+	}
+	return m
+}
+
+func isContext(n ast.IsNode) bool {
+	v, ok := n.(ast.NodeTypeVariable)
+	return ok && v.Name == "context"
+}
+
+// demandsApproval reports whether n cannot hold unless the context says until when an act is approved.
+func demandsApproval(n ast.IsNode) bool {
+	switch n := n.(type) {
+	case ast.NodeTypeHas:
+		return isContext(n.Arg) && n.Value == "approvedUntil"
+	case ast.NodeTypeAnd:
+		return demandsApproval(n.Left) || demandsApproval(n.Right)
+	}
+	return false
+}
+
 // request checks that the request and its entities are what the schema says, so that no attribute is missing.
 func (v *validator) request(req types.Request, entities types.EntityMap) error {
 	if err := v.v.Request(req); err != nil {
