@@ -401,7 +401,7 @@ func (a *App) build() error {
 	if err != nil {
 		return err
 	}
-	a.Records = triage.Records{DB: a.DB}
+	a.Records = triage.NewRecords(a.DB)
 	a.Desk = &triage.Desk{Records: a.Records, Guard: a.Guard, Now: a.Now, MAC: a.MAC, Scrub: a.Scrub, Objects: a.Objects, Allow: a.allow}
 	a.Grants = &grant.Grants{DB: a.DB, Records: a.Records, Guard: a.Guard, Scrub: a.Scrub, Now: a.Now, Rules: a.Config.Access.rules(), Alert: a.glass}
 	a.Vault = &vault.Vault{

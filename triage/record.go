@@ -262,8 +262,15 @@ const (
 func feedSort(t time.Time) string { return t.UTC().Format(feedLayout) }
 
 // Records reads and writes the records of findings. It performs no access check: packages vault, pipeline and remedy, and the
-// guarded methods of [Desk], do.
-type Records struct{ DB store.DB }
+// guarded methods of [Desk], do. The zero value with a DB decodes what it reads each time; see [NewRecords].
+type Records struct {
+	DB      store.DB
+	decoded *decoded
+}
+
+// NewRecords returns Records that keep some megabytes of what they decoded, for a process that reads the same findings again and again. Every read
+// asks the store, so what it returns is as consistent as the store.
+func NewRecords(db store.DB) Records { return Records{DB: db, decoded: new(decoded)} }
 
 func part(id string) string { return "F#" + id }
 
@@ -279,11 +286,17 @@ func (rs Records) Get(ctx context.Context, id string) (*Record, error) {
 	if err != nil {
 		return nil, fmt.Errorf("finding %s: %w", id, err)
 	}
+	if r, ok := rs.decoded.get(&it).(*Record); ok {
+		return r.clone(), nil
+	}
 	var r Record
 	if err := json.Unmarshal(it.Value, &r); err != nil {
 		return nil, fmt.Errorf("record of finding %s: %w", id, coffer.ErrCorrupt)
 	}
 	r.version = it.Version
+	if rs.decoded != nil {
+		rs.decoded.keep(&it, r.clone())
+	}
 	return &r, nil
 }
 
@@ -307,11 +320,14 @@ func (rs Records) lines(ctx context.Context, id string, r store.Range) ([]Line, 
 		if err != nil {
 			return nil, fmt.Errorf("occurrences of finding %s: %w", id, err)
 		}
-		var chunk []Line
-		if err := json.Unmarshal(it.Value, &chunk); err != nil {
-			return nil, fmt.Errorf("occurrences of finding %s: %w", id, coffer.ErrCorrupt)
+		chunk, ok := rs.decoded.get(&it).([]Line)
+		if !ok {
+			if err := json.Unmarshal(it.Value, &chunk); err != nil {
+				return nil, fmt.Errorf("occurrences of finding %s: %w", id, coffer.ErrCorrupt)
+			}
+			rs.decoded.keep(&it, chunk)
 		}
-		out = append(out, chunk...)
+		out = append(out, cloneLines(chunk)...)
 	}
 	return out, nil
 }
@@ -361,15 +377,15 @@ func SaveLines(id string, lines []Line) []store.Op {
 
 // All yields the summaries of all findings, in order of their ids.
 func (rs Records) All(ctx context.Context) iter.Seq2[Summary, error] {
-	return decoded(list.Query(ctx, rs.DB, store.Range{}))
+	return decodedSummaries(list.Query(ctx, rs.DB, store.Range{}))
 }
 
 // summaries yields the summaries in one part of the list.
 func (rs Records) summaries(ctx context.Context, part string) iter.Seq2[Summary, error] {
-	return decoded(rs.DB.Query(ctx, part, store.Range{}))
+	return decodedSummaries(rs.DB.Query(ctx, part, store.Range{}))
 }
 
-func decoded(items iter.Seq2[store.Item, error]) iter.Seq2[Summary, error] {
+func decodedSummaries(items iter.Seq2[store.Item, error]) iter.Seq2[Summary, error] {
 	return func(yield func(Summary, error) bool) {
 		for it, err := range items {
 			var s Summary
