@@ -31,7 +31,7 @@ import (
 const partVariable, pathVariable = "SQLITE_TEST_PART", "SQLITE_TEST_PATH"
 
 func TestMain(m *testing.M) {
-	parts := map[string]func(path string) error{"count": countPart, "acknowledge": acknowledgePart, "open": openPart}
+	parts := map[string]func(path string) error{"count": countPart, "acknowledge": acknowledgePart, "open": openPart, "answer": answerPart}
 	if part := parts[os.Getenv(partVariable)]; part != nil {
 		if err := part(os.Getenv(pathVariable)); err != nil {
 			fmt.Fprintln(os.Stderr, err)
