@@ -71,7 +71,7 @@ func ptr[T any](v T) *T { return &v }
 func (s *Server) findingRoutes() {
 	handle(s, &route{
 		id: "list-findings", method: http.MethodGet, path: "/v1/findings", tag: "findings", action: access.FindingList,
-		summary: "List findings, newest first", params: findingParams(),
+		summary: "List findings, newest first", params: findingParams,
 		doc: "Filters are query parameters: `severity.gte=medium&status=open&bucket!=scratch`. All must hold. Names of objects can hold values and have no place in a URL; filter by `key` with query-findings.",
 	}, func(ctx context.Context, c *call, in *findingsIn) (*reply[api.Findings], error) {
 		for name := range in.filter {

@@ -153,7 +153,7 @@ func entryOf(e audit.Entry) (api.Entry, error) {
 func (s *Server) logRoutes() {
 	handle(s, &route{
 		id: "list-entries", method: http.MethodGet, path: "/v1/audit/entries", tag: "log", action: access.AuditRead,
-		summary: "Entries of the audit log, newest first", params: entryParams(),
+		summary: "Entries of the audit log, newest first", params: entryParams,
 		doc: "Filters are query parameters: `action=remedy.*&outcome!=intent&time.gte=-7d`. All must hold.",
 	}, func(ctx context.Context, c *call, in *entriesIn) (*reply[api.Entries], error) {
 		f, err := s.filterOf(in.filter, in.Since, in.Until)
@@ -195,7 +195,7 @@ func (s *Server) logRoutes() {
 		return out, nil
 	})
 	handle(s, &route{
-		id: "export-log", method: http.MethodGet, path: "/v1/audit/export", tag: "log", action: access.AuditRead, stream: "text/plain", params: entryParams(),
+		id: "export-log", method: http.MethodGet, path: "/v1/audit/export", tag: "log", action: access.AuditRead, stream: "text/plain", params: entryParams,
 		summary: "Take the audit log away", doc: "One line for each entry, oldest first. If it cannot be read to its end the connection breaks, so that half an export does not look like a whole one.",
 	}, func(ctx context.Context, c *call, in *exportIn) (*streamed, error) {
 		f, err := s.filterOf(in.filter, in.Since, in.Until)
@@ -278,7 +278,7 @@ func (s *Server) logRoutes() {
 		return out, nil
 	})
 	handle(s, &route{
-		id: "follow-log", method: http.MethodGet, path: "/v1/audit/follow", tag: "log", action: access.AuditRead, stream: eventStream, params: entryParams(),
+		id: "follow-log", method: http.MethodGet, path: "/v1/audit/follow", tag: "log", action: access.AuditRead, stream: eventStream, params: entryParams,
 		summary: "Follow the audit log by server-sent events",
 		doc:     "An event `entry` for each entry as it comes under a checkpoint, its index as id. Taken up with Last-Event-ID it goes on behind that entry; without, it begins with what comes now. Filters are those of list-entries; a time that is relative to now stays what it was when the stream began.",
 	}, s.followLog)

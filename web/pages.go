@@ -94,6 +94,9 @@ func (s *Server) ready(ctx context.Context) error {
 
 // publish makes the OpenAPI document, and the pages, from what was registered.
 func (s *Server) publish() error {
+	for _, rt := range s.routes {
+		rt.made()
+	}
 	doc := s.api.OpenAPI()
 	for _, item := range doc.Paths {
 		for _, op := range []*huma.Operation{item.Get, item.Post, item.Put, item.Delete} {

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -51,13 +52,15 @@ type route struct {
 	// own says that the route shows what is the caller's own to who may not see all.
 	own bool
 	// params are query parameters that the handler reads by itself, and refuses if it does not know them.
-	params []*huma.Param
+	params func() []*huma.Param
 	// stream is the media types, between spaces, of a body in the answer that is not JSON.
 	stream string
 	// lines is the media types of a request body that the handler reads by itself.
 	lines  []string
 	status int // of success; 0: 200
 	also   []int
+	// made makes the operation and its handler, once; it may be called concurrently.
+	made func() http.HandlerFunc
 }
 
 // public are the routes that ask for nobody: what can be known of any installation.
@@ -83,9 +86,34 @@ func (s *Server) claim(rt *route, open []string) {
 }
 
 // handle registers a route: its operation in the OpenAPI document and its handler, which are thereby the same. It panics as [Server.claim]
-// does. h runs after every gate; the errors it returns are mapped by [Server.fail].
+// does. h runs after every gate; the errors it returns are mapped by [Server.fail]. On a server that nobody comes to from outside the
+// operation is made when it is first asked for: such a server is a command, which asks for one or two of a hundred.
 func handle[I, O any](s *Server, rt *route, h func(context.Context, *call, *I) (*O, error)) {
 	s.claim(rt, public)
+	s.routes = append(s.routes, rt)
+	rt.made = sync.OnceValue(func() http.HandlerFunc {
+		s.making.Lock()
+		defer s.making.Unlock()
+		register(s, rt, h)
+		return s.handler
+	})
+	if s.Auth != nil {
+		s.mux.HandleFunc(rt.method+" "+rt.path, rt.made())
+		return
+	}
+	s.mux.HandleFunc(rt.method+" "+rt.path, func(w http.ResponseWriter, r *http.Request) { rt.made()(w, r) })
+}
+
+// handlers takes the handlers that huma makes of operations. What leads requests to them is the server's own multiplexer, which knows a route
+// before its operation is made.
+type handlers struct{ s *Server }
+
+func (t handlers) HandleFunc(_ string, h func(http.ResponseWriter, *http.Request)) { t.s.handler = h }
+
+func (t handlers) ServeHTTP(w http.ResponseWriter, r *http.Request) { t.s.mux.ServeHTTP(w, r) }
+
+// register makes the operation of a route, in the document and as [Server.handler].
+func register[I, O any](s *Server, rt *route, h func(context.Context, *call, *I) (*O, error)) {
 	open := rt.action == ""
 	var in I
 	_, keyed := any(&in).(attempted)
@@ -94,7 +122,10 @@ func handle[I, O any](s *Server, rt *route, h func(context.Context, *call, *I) (
 		OperationID: rt.id, Method: rt.method, Path: rt.path, Summary: rt.summary, Description: rt.doc, Tags: []string{rt.tag},
 		DefaultStatus: max(rt.status, 200), MaxBodyBytes: maxBody, BodyReadTimeout: 10 * time.Second,
 		Errors: []int{400, 403, 413, 421, 500}, Metadata: map[string]any{"action": string(rt.action)},
-		Responses: map[string]*huma.Response{}, Parameters: rt.params, RejectUnknownQueryParameters: rt.params == nil,
+		Responses: map[string]*huma.Response{}, RejectUnknownQueryParameters: rt.params == nil,
+	}
+	if rt.params != nil {
+		op.Parameters = rt.params()
 	}
 	if !open {
 		op.Security = []map[string][]string{{"token": {}}, {"session": {}}}
@@ -144,7 +175,6 @@ func handle[I, O any](s *Server, rt *route, h func(context.Context, *call, *I) (
 		}
 		next(ctx)
 	}}
-	s.routes = append(s.routes, rt)
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
 		c := of(ctx)
 		out, err := s.once(ctx, c, in, func(ctx context.Context) (any, error) { return h(ctx, c, in) }, func() any { return new(O) })

@@ -1,13 +1,20 @@
 package web_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
+	"io"
+	"net/http/httptest"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"coffer/api"
+	"coffer/client"
+	"coffer/web"
 )
 
 // document is what the tests need of the OpenAPI document, read as a stranger would.
@@ -144,4 +151,45 @@ func same(b []byte) string {
 	delete(m, "request")
 	out, _ := json.Marshal(m)
 	return string(out)
+}
+
+// TestRoutesAreMadeWhenAskedFor: a server that nobody comes to from outside makes an operation when it is first asked for, whoever asks at
+// once, and in the end has all that a server has.
+func TestRoutesAreMadeWhenAskedFor(t *testing.T) {
+	w := newWorld(t)
+	operator, err := w.app.Operator()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := w.app.API(web.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	cl := client.Local(s.Local(operator))
+	var asking sync.WaitGroup
+	for range 8 {
+		asking.Go(func() {
+			_, verr := cl.Version(t.Context())
+			_, uerr := cl.Users(t.Context())
+			if err := errors.Join(verr, uerr); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	asking.Wait()
+	r := httptest.NewRequest("GET", "/v1/openapi.json", nil)
+	r.RequestURI = ""
+	res, err := s.Local(operator).RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	doc, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := w.send("GET", "/v1/openapi.json", "", "").Body.Bytes(); res.StatusCode != 200 || !bytes.Equal(doc, want) {
+		t.Errorf("%d, a document of %d bytes; a server on a socket has one of %d", res.StatusCode, len(doc), len(want))
+	}
 }

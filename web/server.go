@@ -117,8 +117,10 @@ type Server struct {
 	Config
 	log     *slog.Logger
 	mux     *http.ServeMux
+	making  sync.Mutex // guards api until everything is made, and handler
 	api     huma.API
-	doc     []byte // the OpenAPI document, once it is published
+	handler http.HandlerFunc // of the operation that is being made
+	doc     []byte           // the OpenAPI document, once it is published
 	pages   pages
 	portal  *portal
 	hosts   []string
@@ -156,7 +158,7 @@ func New(c Config) (*Server, error) {
 	}
 	s.runner = newRunner(s)
 	s.metrics = newMetrics(s)
-	s.api = humago.New(s.mux, huma.Config{
+	s.api = humago.New(handlers{s}, huma.Config{
 		OpenAPI: document(c.Home.Build().Version),
 		Formats: map[string]huma.Format{
 			"application/json": {Marshal: marshal, Unmarshal: unmarshal},
@@ -193,7 +195,9 @@ func (s *Server) register() (err error) {
 	s.adminRoutes()
 	s.policyRoutes()
 	s.pageRoutes()
-	s.portalRoutes()
+	if s.Auth != nil {
+		s.portalRoutes()
+	}
 	s.mux.HandleFunc("/", s.nowhere)
 	return nil
 }

@@ -99,15 +99,21 @@ func (a arn) related(b arn) bool {
 	return a == b
 }
 
+// form is a pattern that is compiled when it is first asked for: most processes that hold this package name no key of KMS, and the bounded
+// repetitions take milliseconds.
+func form(pattern string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
+}
+
 var (
-	keyARN   = regexp.MustCompile(`^arn:(aws[a-z-]{0,20}):kms:([a-z0-9-]{1,30}):([0-9]{12}):key/([0-9a-zA-Z-]{1,64})$`)
-	aliasARN = regexp.MustCompile(`^arn:aws[a-z-]{0,20}:kms:([a-z0-9-]{1,30}):[0-9]{12}:alias/[a-zA-Z0-9/_-]{1,250}$`)
-	aliasRef = regexp.MustCompile(`^alias/[a-zA-Z0-9/_-]{1,250}$`)
-	keyID    = regexp.MustCompile(`^(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$`)
+	keyARN   = form(`^arn:(aws[a-z-]{0,20}):kms:([a-z0-9-]{1,30}):([0-9]{12}):key/([0-9a-zA-Z-]{1,64})$`)
+	aliasARN = form(`^arn:aws[a-z-]{0,20}:kms:([a-z0-9-]{1,30}):[0-9]{12}:alias/[a-zA-Z0-9/_-]{1,250}$`)
+	aliasRef = form(`^alias/[a-zA-Z0-9/_-]{1,250}$`)
+	keyID    = form(`^(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$`)
 )
 
 func parseARN(s string) (arn, bool) {
-	m := keyARN.FindStringSubmatch(s)
+	m := keyARN().FindStringSubmatch(s)
 	if m == nil {
 		return arn{}, false
 	}
@@ -139,10 +145,10 @@ func Open(ctx context.Context, cfg Config) (*Keys, error) {
 		if a, ok := parseARN(c.name); ok {
 			region = a.region
 			w.seen = []arn{a}
-		} else if m := aliasARN.FindStringSubmatch(c.name); m != nil {
+		} else if m := aliasARN().FindStringSubmatch(c.name); m != nil {
 			region = m[1]
 			w.alias = true
-		} else if w.alias = aliasRef.MatchString(c.name); !w.alias && !keyID.MatchString(c.name) {
+		} else if w.alias = aliasRef().MatchString(c.name); !w.alias && !keyID().MatchString(c.name) {
 			return nil, fmt.Errorf("kms: the key for %s is named by an ARN, a key id or alias/NAME: %w", c.recipient, coffer.ErrInvalid)
 		}
 		if region == "" {
