@@ -67,7 +67,7 @@ type ApproveBody struct {
 	Hash string `json:"hash" minLength:"64" maxLength:"64" pattern:"^[0-9a-f]*$" doc:"Hash of the request that was shown."`
 }
 
-// AnswerBody denies a request, or reviews broken glass.
+// AnswerBody denies a request or a plan, or reviews broken glass.
 type AnswerBody struct {
 	Note string `json:"note" minLength:"1" maxLength:"2000" doc:"For who asked; of a review, what was found, in at least 10 characters."`
 }

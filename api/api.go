@@ -289,7 +289,7 @@ type Plan struct {
 	Finding       string         `json:"finding"`
 	Findings      []string       `json:"findings"`
 	Action        string         `json:"action"`
-	Status        string         `json:"status" doc:"planned, approved, applying, applied, undone, purged, conflict or refused."`
+	Status        string         `json:"status" doc:"planned, approved, applying, applied, undone, purged, conflict, refused, denied or withdrawn."`
 	Changes       []Change       `json:"changes"`
 	Counts        map[string]int `json:"counts" doc:"Changes by type."`
 	Total         int            `json:"total" doc:"How many changes there are."`
@@ -301,6 +301,7 @@ type Plan struct {
 	Warnings      []string       `json:"warnings,omitempty"`
 	Approvals     []Approval     `json:"approvals,omitempty"`
 	By            string         `json:"by" doc:"Pseudonymous id of who made the plan."`
+	Reason        string         `json:"reason,omitempty" doc:"Why it was denied."`
 	Applied       *Applied       `json:"applied,omitempty" doc:"How applying it ended."`
 	UndoUntil     *time.Time     `json:"undoUntil,omitempty"`
 }
@@ -443,6 +444,7 @@ type Certificate struct {
 	Vault       string               `json:"vault"`
 	Findings    []CertificateFinding `json:"findings"`
 	Log         []string             `json:"log"`
+	Steps       []CertificateStep    `json:"steps"`
 	Checkpoint  string               `json:"checkpoint,omitempty"`
 }
 
@@ -465,6 +467,14 @@ type CertificateFinding struct {
 	Status  string   `json:"status"`
 	Closing *Closing `json:"closing,omitempty"`
 	Note    string   `json:"note,omitempty"`
+}
+
+// CertificateStep is an act that was done, with the position of its entry in the log.
+type CertificateStep struct {
+	Step  string    `json:"step" doc:"plan, approve, applied, undone, approve-purge or purged."`
+	By    string    `json:"by" doc:"Pseudonymous id."`
+	At    time.Time `json:"at"`
+	Entry int64     `json:"entry"`
 }
 
 // ObjectQuery names an object. Keys can hold values, so that they stand in bodies and never in a URL.

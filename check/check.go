@@ -432,7 +432,7 @@ func (c *checker) plan(ctx context.Context, p *remedy.Plan) error {
 		if p.Original != nil {
 			c.violation("original", p.ID, "purged, and the original is still kept")
 		}
-	case remedy.Undone, remedy.Planned, remedy.Approved, remedy.Applying, remedy.Conflict, remedy.Refused:
+	case remedy.Undone, remedy.Planned, remedy.Approved, remedy.Applying, remedy.Conflict, remedy.Refused, remedy.Denied, remedy.Withdrawn:
 		return nil
 	}
 	return c.claim(ctx, p)

@@ -11,6 +11,7 @@ import (
 	"io"
 	"path"
 	"strconv"
+	"strings"
 	"time"
 
 	"coffer"
@@ -64,6 +65,42 @@ func (m *Remedy) Approve(ctx context.Context, ask access.Ask, id string) (*Plan,
 	now := m.Now().UTC()
 	p.Approvals = p.Approvals.With(Approval{By: ask.Caller.ID, At: now, Until: now.Add(approvalTTL), For: p.consent(access.RemedyApprove)})
 	return p, m.record(ctx, permit, p, step, audit.Done)
+}
+
+// Deny ends a plan before anything was written. The note says why, to who made the plan; it must not be empty. A plan of which the
+// writing was begun, or that has ended, gives an error wrapping coffer.ErrConflict.
+func (m *Remedy) Deny(ctx context.Context, ask access.Ask, id, note string) (*Plan, error) {
+	ask.Context.Note = note
+	p, permit, err := m.begin(ctx, ask, access.RemedyApprove, id)
+	if err != nil {
+		return nil, err
+	}
+	if p.Reason = strings.TrimSpace(m.Guard.Log.Scrub(note)); p.Reason == "" {
+		return nil, fmt.Errorf("say why, to the person who planned it: %w", coffer.ErrInvalid)
+	}
+	return p, m.drop(ctx, permit, p, Denied)
+}
+
+// Withdraw takes back a plan of the caller's own before anything was written; the plan of somebody else gives an error wrapping
+// coffer.ErrConflict, as does one of which the writing was begun, or that has ended.
+func (m *Remedy) Withdraw(ctx context.Context, ask access.Ask, id string) (*Plan, error) {
+	p, permit, err := m.begin(ctx, ask, access.RemedyPlan, id)
+	if err != nil {
+		return nil, err
+	}
+	if p.By != ask.Caller.ID {
+		return nil, fmt.Errorf("plan %s is somebody else's: %w", p.ID, coffer.ErrConflict)
+	}
+	return p, m.drop(ctx, permit, p, Withdrawn)
+}
+
+// drop ends a plan that nobody began to apply.
+func (m *Remedy) drop(ctx context.Context, permit *audit.Permit, p *Plan, s State) error {
+	if p.State != Planned && p.State != Approved {
+		return fmt.Errorf("plan %s is %s; nothing is left to decide: %w", p.ID, p.State, coffer.ErrConflict)
+	}
+	p.State, p.Ended, p.EndedBy = s, m.Now().UTC(), permit.Caller().ID
+	return m.record(ctx, permit, p, string(s), audit.Done)
 }
 
 // consent is the digest of what is consented to: everything about the plan that does not change once it is made, and the act. In

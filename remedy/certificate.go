@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,8 +41,20 @@ type Certificate struct {
 	Vault      string             `json:"vault"` // what the vault still holds
 	Findings   []CertifiedFinding `json:"findings"`
 	Log        []string           `json:"log"`                  // the entries that report the fix
+	Steps      []CertifiedStep    `json:"steps"`                // who did what, the oldest first
 	Checkpoint string             `json:"checkpoint,omitempty"` // of the log, covering them
 }
+
+// CertifiedStep is an act that was done, with the entry of the log that reports it.
+type CertifiedStep struct {
+	Step  string    `json:"step"`
+	By    string    `json:"by"` // pseudonymous id
+	At    time.Time `json:"at"`
+	Entry int64     `json:"entry"` // position in the log
+}
+
+// certifiedSteps are the words of the log for the steps of a fix, in their order.
+var certifiedSteps = []string{"plan", "approve", "applied", "undone", "approve-purge", "purged"}
 
 // CertifiedObject is the object of a certificate.
 type CertifiedObject struct {
@@ -110,6 +123,9 @@ func (m *Remedy) Certificate(ctx context.Context, ask access.Ask, id string) (*C
 			return nil, err
 		}
 		c.Log = append(c.Log, fmt.Sprintf("%d %s %s %s", e.Index, e.Time.Format(time.RFC3339), e.Action, e.Outcome))
+		if step := e.Detail["step"]; e.Outcome == audit.Done && slices.Contains(certifiedSteps, step) {
+			c.Steps = append(c.Steps, CertifiedStep{step, e.Actor.ID, e.Time, e.Index})
+		}
 	}
 	if err := m.Guard.Log.Sequence(ctx); err != nil {
 		return nil, err

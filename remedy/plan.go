@@ -4,8 +4,9 @@
 // A plan covers one version of one object and all open findings on it. Its states:
 //
 //	planned -> approved -> applying -> applied -> undone
-//	                          |            \----> purged
-//	                          \-> conflict, refused
+//	   |            |         |            \----> purged
+//	   |            |         \-> conflict, refused
+//	   \------------\-> denied, withdrawn
 //
 // Applying is safe to repeat at any point: the plan's record says how far it came, and the digest of the bytes that it was
 // going to write settles whether a write whose answer was lost happened.
@@ -89,6 +90,9 @@ const (
 	Purged   State = "purged"
 	Conflict State = "conflict" // the object was changed by somebody else; nothing was written
 	Refused  State = "refused"  // verification of the rewritten bytes failed; nothing was written
+
+	Denied    State = "denied"    // somebody said no, and why; nothing was written
+	Withdrawn State = "withdrawn" // whoever made it took it back before anything was written
 )
 
 // Kept is the sealed original of a fix.
@@ -160,7 +164,8 @@ type Plan struct {
 	Verified   bool      `json:"verified,omitempty"`
 	Clean      string    `json:"clean,omitempty"` // current or all; empty when the fix left something in the current version
 	Until      time.Time `json:"undoUntil,omitzero"`
-	Ended      time.Time `json:"ended,omitzero"`        // undone or purged
+	Ended      time.Time `json:"ended,omitzero"`        // undone, purged, denied or withdrawn
+	EndedBy    string    `json:"endedBy,omitempty"`     // of a plan that was denied: by whom; the words are its Reason
 	KeyGone    time.Time `json:"keyDestroyed,omitzero"` // from then on no copy of the kept original can be opened
 	ValuesGone bool      `json:"valuesDestroyed,omitempty"`
 

@@ -28,7 +28,7 @@ type mark struct {
 }
 
 type plansIn struct {
-	State  []string `query:"state" maxItems:"8" enum:"planned,approved,applying,applied,undone,purged,conflict,refused" doc:"Only plans in these states."`
+	State  []string `query:"state" maxItems:"8" enum:"planned,approved,applying,applied,undone,purged,conflict,refused,denied,withdrawn" doc:"Only plans in these states."`
 	Limit  int      `query:"limit" minimum:"1" maximum:"1000"`
 	Cursor string   `query:"cursor" maxLength:"512"`
 }
@@ -120,6 +120,32 @@ func (s *Server) planRoutes() {
 			return nil, err
 		}
 		return &reply[api.Approved]{Status: http.StatusOK, Body: api.Approved{Plan: p.ID, Status: string(p.State), Approvals: approvals(p.Approvals)}}, nil
+	})
+	handle(s, &route{
+		id: "deny-plan", method: http.MethodPost, path: "/v1/plans/{plan}/deny", tag: "plans", action: access.RemedyApprove, on: plan,
+		summary: "Deny a plan before anything is written, and say why", also: []int{409, 412},
+	}, func(ctx context.Context, c *call, in *actsOnPlanWith[api.AnswerBody]) (*reply[api.Plan], error) {
+		if err := s.matchPlan(ctx, c, in.Plan, in.IfMatch); err != nil {
+			return nil, err
+		}
+		p, err := s.Remedy.Deny(ctx, c.ask, in.Plan, in.Body.Note)
+		if err != nil {
+			return nil, err
+		}
+		return s.ended(ctx, p)
+	})
+	handle(s, &route{
+		id: "withdraw-plan", method: http.MethodPost, path: "/v1/plans/{plan}/withdraw", tag: "plans", action: access.RemedyPlan, on: plan,
+		summary: "Take back a plan of the caller's own before anything is written", also: []int{409, 412},
+	}, func(ctx context.Context, c *call, in *actsOnPlan) (*reply[api.Plan], error) {
+		if err := s.matchPlan(ctx, c, in.Plan, in.IfMatch); err != nil {
+			return nil, err
+		}
+		p, err := s.Remedy.Withdraw(ctx, c.ask, in.Plan)
+		if err != nil {
+			return nil, err
+		}
+		return s.ended(ctx, p)
 	})
 	handle(s, &route{
 		id: "apply-plan", method: http.MethodPost, path: "/v1/plans/{plan}/apply", tag: "plans", action: access.RemedyApply, on: plan,
@@ -288,6 +314,16 @@ func (s *Server) makePlans(ctx context.Context, c *call, in *actsWith[api.PlanBo
 	return &reply[api.Planned]{Status: http.StatusAccepted, Location: "/v1/jobs/" + j.ID, Body: api.Planned{Job: &shown}}, nil
 }
 
+// ended answers with a plan that was denied or withdrawn.
+func (s *Server) ended(ctx context.Context, p *remedy.Plan) (*reply[api.Plan], error) {
+	shown, err := s.planOf(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	tag, err := s.tag(shown)
+	return &reply[api.Plan]{Status: http.StatusOK, ETag: tag, Body: shown}, err
+}
+
 func (s *Server) plan(ctx context.Context, c *call, id string) (*reply[api.Plan], error) {
 	p, err := s.Remedy.Read(ctx, c.ask, id)
 	if err != nil {
@@ -327,6 +363,9 @@ func (s *Server) planOf(ctx context.Context, p *remedy.Plan) (api.Plan, error) {
 	}
 	for _, x := range p.Possible {
 		out.PossiblePlace = append(out.PossiblePlace, api.Place{Type: string(x.Type), At: s.Home.Cut(x.At).String()})
+	}
+	if p.State == remedy.Denied || p.State == remedy.Withdrawn {
+		out.Reason = p.Reason
 	}
 	if !p.Until.IsZero() {
 		out.UndoUntil = &p.Until
@@ -398,10 +437,13 @@ func certificate(c *remedy.Certificate) api.Certificate {
 		Planned: c.Planned, Approvals: approvals(c.Approvals), Applied: c.Applied, Ended: c.Ended, Values: c.Values, Types: map[string]int{},
 		BeyondMacie: c.BeyondMacie, Left: c.Left, Possible: c.Possible, Clean: c.Clean, Verified: c.Verified, Residual: c.Residual,
 		Original: c.Original, Unopenable: c.Unopenable, Vault: c.Vault, Log: orEmpty(c.Log), Checkpoint: c.Checkpoint,
-		Findings: []api.CertificateFinding{},
+		Findings: []api.CertificateFinding{}, Steps: []api.CertificateStep{},
 	}
 	for t, n := range c.Types {
 		out.Types[string(t)] = n
+	}
+	for _, step := range c.Steps {
+		out.Steps = append(out.Steps, api.CertificateStep(step))
 	}
 	for _, f := range c.Findings {
 		out.Findings = append(out.Findings, api.CertificateFinding{Finding: f.Finding, Status: string(f.Status), Closing: closing(f.Closing), Note: f.Note})

@@ -288,6 +288,10 @@ func navigation(here string) []navGroup {
 		{"Investigate", []navEntry{
 			{Name: "Overview", Path: "/overview", Icon: "overview", Key: "o"}, {Name: "Findings", Path: "/findings", Icon: "findings", Key: "f"},
 		}},
+		{"Change", []navEntry{
+			{Name: "Requests", Path: "/requests", Icon: "requests", Key: "r"}, {Name: "Fixes", Path: "/fixes", Icon: "fix", Key: "x"},
+			{Name: "Certificates", Path: "/certificates", Icon: "certificate", Key: "c"},
+		}},
 	}
 	for _, g := range groups {
 		for i := range g.Entries {
@@ -371,7 +375,7 @@ func newPortal() (*portal, error) {
 		p.named[f.Name()] = "/static/" + name
 	}
 	base := template.New("").Funcs(p.funcs())
-	if base, err = base.ParseFS(templateFiles, "templates/layout.html", "templates/parts.html"); err != nil {
+	if base, err = base.ParseFS(templateFiles, "templates/layout.html", "templates/parts*.html"); err != nil {
 		return nil, fmt.Errorf("templates: %w", err)
 	}
 	names, err := fs.Glob(templateFiles, "templates/*.html")
@@ -380,7 +384,7 @@ func newPortal() (*portal, error) {
 	}
 	for _, n := range names {
 		name := strings.TrimSuffix(path.Base(n), ".html")
-		if name == "layout" || name == "parts" {
+		if name == "layout" || strings.HasPrefix(name, "parts") {
 			continue
 		}
 		t, err := base.Clone()
@@ -437,6 +441,9 @@ func (s *Server) portalRoutes() {
 	s.overviewPages()
 	s.findingsPages()
 	s.findingPages()
+	s.fixPages()
+	s.requestPages()
+	s.certificatePages()
 }
 
 // meta is the circumstances of a request to sign in.

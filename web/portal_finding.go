@@ -59,6 +59,7 @@ type findingPage struct {
 	Note         string
 	Reveals      bool // the reader may reveal, as far as can be told
 	Change       bool
+	Fixable      bool // the reader may plan a fix, and there is something to fix
 	Tickets      []string
 	From         string // what the values were sealed from
 	Open         *openValues
@@ -301,6 +302,9 @@ func (s *Server) findingPage(ctx context.Context, v *visit, id, part string, sho
 		}
 	}
 	p.Change = s.may(ctx, v.call, access.VerdictSet, rec.Resource(), v.ask.Context)
+	fixable := rec.Resource()
+	fixable.Kind = access.Plan
+	p.Fixable = rec.Status.Active() && rec.Sealed > 0 && s.may(ctx, v.call, access.RemedyPlan, fixable, v.ask.Context)
 	how := v.ask.Context
 	how.Reason, how.Note, how.Ticket, how.Values = s.reasons()[0], strings.Repeat("-", 20), "-", 1
 	how.SignedIn = v.now // signing in again is offered, not refused

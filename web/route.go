@@ -600,6 +600,13 @@ type (
 		Key     string `header:"Idempotency-Key" required:"true" minLength:"8" maxLength:"128" pattern:"^[!-~]+$" doc:"Names this attempt."`
 		IfMatch string `header:"If-Match" maxLength:"256" doc:"Act only if the plan is as it was when it had this ETag."`
 	}
+	actsOnPlanWith[T any] struct {
+		Plan    string `path:"plan" maxLength:"64"`
+		Key     string `header:"Idempotency-Key" required:"true" minLength:"8" maxLength:"128" pattern:"^[!-~]+$" doc:"Names this attempt."`
+		IfMatch string `header:"If-Match" maxLength:"256" doc:"Act only if the plan is as it was when it had this ETag."`
+		RawBody []byte
+		Body    T
+	}
 	actsOnRequest struct {
 		Request string `path:"request" maxLength:"64"`
 		Key     string `header:"Idempotency-Key" required:"true" minLength:"8" maxLength:"128" pattern:"^[!-~]+$" doc:"Names this attempt."`
@@ -622,6 +629,7 @@ func (i *acts) attempt() (string, []byte)                 { return i.Key, nil }
 func (i *actsWith[T]) attempt() (string, []byte)          { return i.Key, i.RawBody }
 func (i *actsOnFindingWith[T]) attempt() (string, []byte) { return i.Key, i.RawBody }
 func (i *actsOnPlan) attempt() (string, []byte)           { return i.Key, nil }
+func (i *actsOnPlanWith[T]) attempt() (string, []byte)    { return i.Key, i.RawBody }
 func (i *actsOnRequest) attempt() (string, []byte)        { return i.Key, nil }
 func (i *actsOnRequestWith[T]) attempt() (string, []byte) { return i.Key, i.RawBody }
 func (i *actsOnJob) attempt() (string, []byte)            { return i.Key, nil }
@@ -629,6 +637,7 @@ func (i *actsOnJob) attempt() (string, []byte)            { return i.Key, nil }
 func (*body[T]) hasBody()              {}
 func (*actsWith[T]) hasBody()          {}
 func (*actsOnFindingWith[T]) hasBody() {}
+func (*actsOnPlanWith[T]) hasBody()    {}
 func (*actsOnRequestWith[T]) hasBody() {}
 
 type bodied interface{ hasBody() }

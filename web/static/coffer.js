@@ -81,7 +81,8 @@ addEventListener('keydown', (event) => {
       break;
     }
     case 'r': { const eye = (here && one('[data-key=r]', here)) || one('[data-key=r]') || one('[data-first=r]'); if (eye) { done(); eye.click(); } break; }
-    case 'f': case 'v': case 'a': case 'm': case 'p': case 'u': case 'y': case 'n': case '[': case ']': case '1': case '2': case '3': case '4': case '5': case '6': case '7':
+    case 'y': { const act = one('[data-focus=y]'); if (act) { done(); act.focus(); } break; }
+    case 'f': case 'v': case 'a': case 'm': case 'p': case 'u': case 'n': case '[': case ']': case '1': case '2': case '3': case '4': case '5': case '6': case '7':
       if (press(`[data-key="${event.key}"]`)) done();
       break;
     case 'Escape': {
@@ -168,6 +169,27 @@ if (bulk) {
 for (const form of all('form[data-lean]')) {
   form.addEventListener('submit', () => { for (const field of form.elements) if (field.name && !field.value) field.disabled = true; });
 }
+
+// Long work that is under way: asked for once a second, and the page loaded anew when there is more to see.
+const going = one('[data-progress]');
+if (going) {
+  const address = location.pathname + location.search;
+  const look = async () => {
+    const answer = await fetch(address, { credentials: 'same-origin', headers: { Accept: 'application/json' } }).catch(() => null);
+    if (!answer || !answer.ok) { setTimeout(look, 5000); return; }
+    const now = await answer.json();
+    if (now.over) { location.reload(); return; }
+    one('[data-progress-text]', going).textContent = now.text;
+    const bar = one('progress', going);
+    bar.max = now.of;
+    bar.value = now.done;
+    setTimeout(look, 1000);
+  };
+  setTimeout(look, 500);
+}
+
+// A button that only scripts can serve.
+for (const button of all('[data-print]')) { button.hidden = false; button.addEventListener('click', () => print()); }
 
 // Values that are open. They hide themselves after 30 seconds and whenever the reader turns away; hiding drops the text.
 const exposure = one('#exposure');
