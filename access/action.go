@@ -5,38 +5,40 @@ type Action string
 
 // The actions. [Actions] says what each one covers.
 const (
-	EventIngest   Action = "event.ingest"
-	EventConfirm  Action = "event.confirm"
-	FindingList   Action = "finding.list"
-	FindingRead   Action = "finding.read"
-	ObjectRead    Action = "object.read"
-	ValueReveal   Action = "value.reveal"
-	ValueSearch   Action = "value.search"
-	VerdictSet    Action = "verdict.set"
-	RemedyPlan    Action = "remedy.plan"
-	RemedyApprove Action = "remedy.approve"
-	RemedyApply   Action = "remedy.apply"
-	RemedyUndo    Action = "remedy.undo"
-	RemedyPurge   Action = "remedy.purge"
-	AccessList    Action = "access.list"
-	AccessRequest Action = "access.request"
-	AccessApprove Action = "access.approve"
-	AccessBreak   Action = "access.break-glass"
-	AccessReview  Action = "access.review"
-	AuditRead     Action = "audit.read"
-	SessionStart  Action = "session.start"
-	SessionEnd    Action = "session.end"
-	TokenCreate   Action = "token.create"
-	KeyRotate     Action = "key.rotate"
-	PolicyWrite   Action = "policy.write"
-	AdminUser     Action = "admin.user"
-	AdminToken    Action = "admin.token"
-	AdminIndex    Action = "admin.index"
-	AdminObject   Action = "admin.object"
-	AdminPerson   Action = "admin.person"
-	AdminBackup   Action = "admin.backup"
-	AdminCheck    Action = "admin.check"
-	AdminJob      Action = "admin.job"
+	EventIngest  Action = "event.ingest"
+	EventConfirm Action = "event.confirm"
+	// EventReconcile is done on the word of Macie alone, so that whoever may do it needs no right to hand in findings.
+	EventReconcile Action = "event.reconcile"
+	FindingList    Action = "finding.list"
+	FindingRead    Action = "finding.read"
+	ObjectRead     Action = "object.read"
+	ValueReveal    Action = "value.reveal"
+	ValueSearch    Action = "value.search"
+	VerdictSet     Action = "verdict.set"
+	RemedyPlan     Action = "remedy.plan"
+	RemedyApprove  Action = "remedy.approve"
+	RemedyApply    Action = "remedy.apply"
+	RemedyUndo     Action = "remedy.undo"
+	RemedyPurge    Action = "remedy.purge"
+	AccessList     Action = "access.list"
+	AccessRequest  Action = "access.request"
+	AccessApprove  Action = "access.approve"
+	AccessBreak    Action = "access.break-glass"
+	AccessReview   Action = "access.review"
+	AuditRead      Action = "audit.read"
+	SessionStart   Action = "session.start"
+	SessionEnd     Action = "session.end"
+	TokenCreate    Action = "token.create"
+	KeyRotate      Action = "key.rotate"
+	PolicyWrite    Action = "policy.write"
+	AdminUser      Action = "admin.user"
+	AdminToken     Action = "admin.token"
+	AdminIndex     Action = "admin.index"
+	AdminObject    Action = "admin.object"
+	AdminPerson    Action = "admin.person"
+	AdminBackup    Action = "admin.backup"
+	AdminCheck     Action = "admin.check"
+	AdminJob       Action = "admin.job"
 )
 
 // Description says what an action covers and on which kinds of resource it is asked.
@@ -51,6 +53,7 @@ type Description struct {
 var Actions = []Description{
 	{EventIngest, []Kind{System, Finding}, "take in events and findings, locate and seal what they name; look for a changed object's values anew"},
 	{EventConfirm, []Kind{Finding}, "confirm a finding that somebody else submitted, so that its object is read"},
+	{EventReconcile, []Kind{System, Finding}, "compare what came in with what Macie lists, and take in what never came"},
 	{FindingList, []Kind{System}, "see that findings exist: lists and counts"},
 	{FindingRead, []Kind{Finding}, "see a finding with its places and masked values"},
 	{ObjectRead, []Kind{Object}, "see an object's state, tags, versions and findings"},

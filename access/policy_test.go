@@ -130,6 +130,8 @@ func expected(c cell) bool {
 		may = c.role == access.RoleResponder && c.kind == access.UserCaller && c.fresh
 	case access.EventIngest:
 		may = may || c.role == access.RoleService && c.kind == access.ServiceCaller || c.role == access.RoleEngineer && c.on == access.Finding && c.owner != ""
+	case access.EventReconcile:
+		may = may || c.role == access.RoleService && c.kind == access.ServiceCaller || c.role == access.RolePlatform
 	case access.EventConfirm:
 		may = (may || c.role == access.RoleEngineer) && c.owner == "other" && (c.kind == access.UserCaller || c.kind == access.OperatorCaller)
 	case access.AuditRead:

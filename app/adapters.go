@@ -75,6 +75,9 @@ func (a *App) adapters(ctx context.Context) (ad Adapters, err error) {
 	if ad.Keys, err = a.keeper(ctx); err != nil {
 		return ad, err
 	}
+	if ad.Macie, err = a.openMacie(ctx); err != nil {
+		return ad, err
+	}
 	ad.Log, ad.LogKey, err = a.openLogFiles(ctx)
 	return ad, err
 }

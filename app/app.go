@@ -27,6 +27,7 @@ import (
 	"coffer/internal/awsmeter"
 	"coffer/internal/durable"
 	"coffer/job"
+	"coffer/macie"
 	"coffer/object"
 	"coffer/object/dir"
 	"coffer/pipeline"
@@ -92,6 +93,7 @@ type App struct {
 	tables      []*sqlite.DB  // data and key table of a home in a folder
 	dynamo      []dynamoTable // data and key table of a store in DynamoDB
 	originalsIn string
+	macie       macie.API
 	pass        []byte
 	opener      *envelope.Opener
 	macs        sync.Map // label -> *envelope.MAC
@@ -171,6 +173,7 @@ type Adapters struct {
 	Keys                        envelope.Keys
 	Log                         audit.Files
 	LogKey                      *audit.Key // nil: sealed in the store
+	Macie                       macie.API  // nil: there is none to ask
 }
 
 // Assemble builds the program from adapters, for a home in no folder: servers and tests use it. now is the clock.
@@ -207,6 +210,7 @@ func (a *App) assemble(ctx context.Context, ad Adapters, logger *slog.Logger) er
 		ad.RememberOriginals(uploads{a.DB, "originals"})
 	}
 	a.originalsIn = ad.OriginalsIn
+	a.macie = ad.Macie
 	if err := a.openLog(ctx, ad, logger); err != nil {
 		return err
 	}
@@ -401,6 +405,10 @@ func (a *App) build() error {
 	if err != nil {
 		return err
 	}
+	results, err := a.Config.Macie.results()
+	if err != nil {
+		return err
+	}
 	a.Records = triage.NewRecords(a.DB)
 	a.Desk = &triage.Desk{Records: a.Records, Guard: a.Guard, Now: a.Now, MAC: a.MAC, Scrub: a.Scrub, Objects: a.Objects, Allow: a.allow}
 	a.Grants = &grant.Grants{DB: a.DB, Records: a.Records, Guard: a.Guard, Scrub: a.Scrub, Now: a.Now, Rules: a.Config.Access.rules(), Alert: a.glass}
@@ -409,7 +417,7 @@ func (a *App) build() error {
 	}
 	a.Pipeline = &pipeline.Pipeline{
 		Objects: a.Objects, DB: a.DB, Records: a.Records, Vault: a.Vault, Guard: a.Guard, Detectors: a.Detectors,
-		Allow: a.allow, MAC: a.MAC, Now: a.Now,
+		Allow: a.allow, Macie: a.macie, Results: results, MAC: a.MAC, Now: a.Now,
 	}
 	worker := "p" + store.NewVersion()
 	a.Jobs = &job.Jobs{DB: a.DB, Guard: a.Guard, Now: a.Now, Worker: worker}

@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"iter"
 	"net/http"
+	"net/url"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -21,6 +22,8 @@ import (
 	"coffer/envelope"
 	"coffer/envelope/kms"
 	"coffer/internal/awsmeter"
+	"coffer/macie"
+	"coffer/macie/live"
 	"coffer/object"
 	"coffer/object/s3"
 	"coffer/store"
@@ -94,6 +97,21 @@ func (a *App) openS3(ctx context.Context, s Spec) (*s3.Store, error) {
 		return nil, err
 	}
 	return s3.Open(s3.Config{AWS: c, Endpoint: s.Options.Get("endpoint"), Owner: s.Options.Get("owner"), RequesterPays: payer})
+}
+
+// openMacie opens the Macie that the configuration names; nil when it names none.
+func (a *App) openMacie(ctx context.Context) (macie.API, error) {
+	m := a.Config.Macie
+	if m == nil {
+		return nil, nil
+	}
+	c, err := a.aws(ctx, Spec{Scheme: "macie", Options: url.Values{
+		"region": {m.Region}, "profile": {m.Profile}, "fips": {strconv.FormatBool(m.FIPS)},
+	}})
+	if err != nil {
+		return nil, err
+	}
+	return live.Open(live.Config{AWS: c, Endpoint: m.Endpoint})
 }
 
 // dynamoTable is an open table, for the doctor.

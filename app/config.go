@@ -20,6 +20,7 @@ import (
 	"coffer/format/detect"
 	"coffer/grant"
 	"coffer/identity"
+	"coffer/pipeline"
 	"coffer/remedy"
 
 	"go.yaml.in/yaml/v3"
@@ -37,6 +38,8 @@ type Config struct {
 	Buckets []string `yaml:"buckets,omitempty"`
 	// Identifiers are the custom data identifiers.
 	Identifiers []Identifier `yaml:"identifiers,omitempty"`
+	// Macie is asked about every finding and compared with what came in; left out, it is not asked.
+	Macie *Macie `yaml:"macie,omitempty"`
 	// Reasons are the accepted reason codes.
 	Reasons []string `yaml:"reasons,omitempty"`
 	// Grace is how long a fix can be undone: "168h", "7d".
@@ -56,6 +59,35 @@ type Config struct {
 	// Operator "none" takes its rights from the operating system's user on the command line: everybody signs in.
 	Operator string `yaml:"operator,omitempty"`
 }
+
+// Macie says which Macie is asked. What is left out comes from the environment, as for every AWS client.
+type Macie struct {
+	Region   string `yaml:"region,omitempty"`
+	Profile  string `yaml:"profile,omitempty"`
+	FIPS     bool   `yaml:"fips,omitempty"`
+	Endpoint string `yaml:"endpoint,omitempty"` // replaces AWS's address
+	// Results is where Macie puts discovery results: s3://BUCKET/PREFIX, the prefix as it is configured in Macie. They are read as
+	// objects are, from objects:, and their bucket needs not stand under buckets:.
+	Results string `yaml:"results,omitempty"`
+}
+
+// results is the place that Results names.
+func (m *Macie) results() (pipeline.Place, error) {
+	if m == nil || m.Results == "" {
+		return pipeline.Place{}, nil
+	}
+	rest, ok := strings.CutPrefix(m.Results, "s3://")
+	bucket, prefix, _ := strings.Cut(rest, "/")
+	if !ok || !bucketName.MatchString(bucket) || len(prefix) > 512 {
+		return pipeline.Place{}, fmt.Errorf("configuration: macie: results: write s3://BUCKET or s3://BUCKET/PREFIX: %w", coffer.ErrInvalid)
+	}
+	if prefix != "" && !strings.HasSuffix(prefix, "/") {
+		prefix += "/"
+	}
+	return pipeline.Place{Bucket: bucket, Prefix: prefix}, nil
+}
+
+var bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
 
 // TLS names the files of a certificate with its chain and of its key, in PEM. Relative to the home. They are read again for every
 // connection's certificate once they have changed, so that a renewed one needs no restart.
@@ -131,6 +163,9 @@ func (c *Config) Check(home string) error {
 		return err
 	}
 	if _, err := c.custom(home); err != nil {
+		return err
+	}
+	if _, err := c.Macie.results(); err != nil {
 		return err
 	}
 	if err := c.Access.rules().Check(); err != nil {

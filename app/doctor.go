@@ -17,6 +17,7 @@ import (
 	"coffer/envelope/kms"
 	"coffer/internal/durable"
 	"coffer/job"
+	"coffer/macie"
 	"coffer/remedy"
 	"coffer/store"
 	"coffer/triage"
@@ -52,11 +53,13 @@ func (d *doctor) say(about string, level Level, do, format string, args ...any) 
 }
 
 const (
-	clockSkew  = 5 * time.Second
-	oldKey     = 365 * 24 * time.Hour
-	stale      = time.Hour
-	lowSpace   = 1 << 30
-	scantSpace = 100 << 20
+	clockSkew = 5 * time.Second
+	oldKey    = 365 * 24 * time.Hour
+	stale     = time.Hour
+	// staleLedger is how long what came in may go without being compared with Macie: three times what a server lets pass.
+	staleLedger = 3 * time.Hour
+	lowSpace    = 1 << 30
+	scantSpace  = 100 << 20
 )
 
 // Diagnose looks at a home before and after opening it. It changes nothing but the log, into which it writes that it looked,
@@ -112,6 +115,7 @@ func Diagnose(ctx context.Context, opt Options, open func() (*App, access.Ask, e
 	d.plans(ctx, a)
 	d.jobs(ctx, a)
 	d.findings(ctx, a)
+	d.macie(ctx, a, ask)
 	if fips140.Enabled() {
 		d.say("fips", OK, "", "the Go Cryptographic Module runs in FIPS 140-3 mode")
 	} else {
@@ -382,6 +386,53 @@ func (d *doctor) findings(ctx context.Context, a *App) {
 	if partial+pending+parked == 0 {
 		d.say("findings", OK, "", "all were taken in whole")
 	}
+}
+
+// macie looks whether Macie answers, writes results where they are looked for, and has found nothing that never came.
+func (d *doctor) macie(ctx context.Context, a *App, ask access.Ask) {
+	if a.macie == nil {
+		if a.specs.objects.Scheme == "s3" {
+			d.say("macie", Warn, "set macie: in config.yaml", "no Macie is asked: events are believed, and what never came is not missed")
+		}
+		return
+	}
+	s, err := a.macie.Session(ctx)
+	results := a.Pipeline.Results
+	switch {
+	case err != nil && !s.Enabled:
+		d.say("macie", Fail, "see what the error names", "%v", err)
+	case !s.Enabled:
+		d.say("macie", Fail, "enable Macie in this account and Region, or correct macie: in config.yaml", "Macie is not enabled, or paused")
+	case err != nil:
+		d.say("macie", Warn, "permit the call, so that it can be seen where results go", "%v", err)
+	case s.Bucket == "":
+		d.say("macie", Warn, "configure a bucket for discovery results in Macie, and name it under macie: results: in config.yaml",
+			"Macie keeps its discovery results to itself: of a finding, 15 places at most are known")
+	case results.Bucket != s.Bucket || strings.Trim(results.Prefix, "/") != strings.Trim(s.Prefix, "/"):
+		d.say("macie", Warn, "write results: s3://"+strings.TrimSuffix(s.Bucket+"/"+s.Prefix, "/")+" under macie: in config.yaml",
+			"Macie's discovery results go elsewhere than where they are compared")
+	default:
+		d.say("macie", OK, "", "enabled; discovery results go to %s", s.Bucket)
+	}
+	l, err := a.Pipeline.Ledger(ctx, ask, d.now().Add(-macie.Retention))
+	if err != nil {
+		d.say("intake", Fail, "coffer check", "%v", err)
+		return
+	}
+	sum := l.Sum()
+	switch {
+	case l.Until.IsZero():
+		d.say("intake", Warn, "coffer intake reconcile; coffer serve does it every hour", "what came in was never compared with what Macie lists")
+		return
+	case d.now().Sub(l.Finished) > staleLedger:
+		d.say("intake", Warn, "coffer intake reconcile; coffer serve does it every hour", "what came in was last compared with Macie at %s", l.Finished.UTC().Format(time.RFC3339))
+	}
+	level, do := OK, ""
+	if sum.Gaps > 0 {
+		level, do = Warn, "coffer intake ledger --gaps names them"
+	}
+	d.say("intake", level, do, "until %s: %d events + %d re-taken = %d stored; %d listed, %d with their discovery result, %d suppressed, %d gaps",
+		l.Until.UTC().Format(time.RFC3339), sum.Events, sum.Retaken, sum.Stored, sum.Listed, sum.Results, sum.Suppressed, sum.Gaps)
 }
 
 // Worst returns the worst level among diagnoses.

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"coffer"
 	"coffer/api"
@@ -69,6 +70,20 @@ func (cl *Client) Arrivals(ctx context.Context, limit int) iter.Seq2[api.Arrival
 		p, err := get[api.Arrivals](ctx, cl, at("intake"), pageQuery(cursor, n))
 		return p.Arrivals, p.Next, err
 	})
+}
+
+// Ledger returns how what came in compares with what Macie says, from the day of since on; the zero time: all of it.
+func (cl *Client) Ledger(ctx context.Context, since time.Time) (api.Ledger, error) {
+	q := url.Values{}
+	if !since.IsZero() {
+		q.Set("since", since.UTC().Format(time.RFC3339))
+	}
+	return get[api.Ledger](ctx, cl, at("intake", "ledger"), q)
+}
+
+// Reconcile starts a job that compares what came in with what Macie lists, from since on; the zero time: from where the last one ended.
+func (cl *Client) Reconcile(ctx context.Context, since time.Time) (api.Job, error) {
+	return act[api.Job](ctx, cl, at("intake", "reconcile"), "", api.ReconcileBody{Since: since})
 }
 
 // Findings yields the findings that the filter selects, newest first; limit 0: all.

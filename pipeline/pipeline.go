@@ -52,6 +52,10 @@ type Pipeline struct {
 	Detectors *detect.Set
 	// Allow says whether objects and discovery results may be read from a bucket.
 	Allow func(bucket string) bool
+	// Macie, where not nil, is asked about every finding by its id before anything is read for it; see [Pipeline.TakeDocument].
+	Macie macie.API
+	// Results is where Macie puts discovery results; no Bucket: only where the findings say.
+	Results Place
 	// MAC is the installation's keyed hash for a purpose.
 	MAC func(label string, data []byte) []byte
 	Now func() time.Time
@@ -94,6 +98,11 @@ func ObjectID(mac func(string, []byte) []byte, o coffer.Object) string {
 // Take takes in one finding. Errors wrapping coffer.ErrDenied and coffer.ErrUnavailable, and a cancelled context, say that
 // nothing can be taken in now; everything that is wrong with the finding or its object is in the Result and in the record.
 func (p *Pipeline) Take(ctx context.Context, ask access.Ask, f coffer.Finding) (Result, error) {
+	return p.takeAs(ctx, ask, access.EventIngest, f)
+}
+
+// takeAs is Take under an action that covers it.
+func (p *Pipeline) takeAs(ctx context.Context, ask access.Ask, action access.Action, f coffer.Finding) (Result, error) {
 	if f.Origin == "" {
 		f.Origin = coffer.OriginOperator
 	}
@@ -104,7 +113,7 @@ func (p *Pipeline) Take(ctx context.Context, ask access.Ask, f coffer.Finding) (
 	if f.Origin != coffer.OriginSubmitted {
 		rec.Submitter = "" // only a submitted finding stands on its submitter's word
 	}
-	permit, err := p.Guard.Check(ctx, ask.Caller, access.EventIngest, rec.Resource(), ask.Context)
+	permit, err := p.Guard.Check(ctx, ask.Caller, action, rec.Resource(), ask.Context)
 	if err != nil {
 		return Result{}, err
 	}
@@ -509,9 +518,11 @@ func (p *Pipeline) fromResult(ctx context.Context, f *coffer.Finding) (partial s
 		return "the finding names no discovery result", nil
 	case err != nil:
 		return err.Error(), nil
-	case loc.Unset:
+	case loc.Unset && p.Results.Bucket == "":
 		return "no discovery result: Macie had no results bucket configured", nil
-	case !p.Allow(loc.Bucket):
+	}
+	loc = p.Results.fill(loc)
+	if !p.mayRead(loc.Bucket) {
 		return "the discovery result's bucket is not among those that may be read", nil
 	}
 	var keys []string

@@ -35,6 +35,8 @@ const (
 	kindRelocate = "finding.relocate"
 	kindConfirm  = "event.confirm"
 	kindWork     = "finding.work"
+	// Of Macie's list.
+	kindReconcile = pipeline.ReconcileJob
 )
 
 // atOnce is how many jobs a process works at; others wait.
@@ -184,6 +186,8 @@ func (s *Server) items(j *job.Job) (func(ctx context.Context, ask access.Ask, re
 			s.metrics.sealed.Add(float64(res.Sealed))
 			return string(res.Status), err
 		}, nil
+	case kindReconcile:
+		return s.Pipeline.ReconcileStep, nil
 	case kindWork:
 		return func(ctx context.Context, ask access.Ask, ref string) (string, error) {
 			rec, err := s.do(ctx, ask, triage.Target{Finding: ref, Attempt: j.ID}, p)

@@ -183,6 +183,7 @@ func (s *Server) register() (err error) {
 		}
 	}()
 	s.eventRoutes()
+	s.intakeRoutes()
 	s.findingRoutes()
 	s.workRoutes()
 	s.valueRoutes()

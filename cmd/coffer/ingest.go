@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"coffer"
@@ -143,7 +144,9 @@ func (in *intake) done() error {
 }
 
 type intakeCmd struct {
-	List intakeListCmd `cmd:"" help:"List what came in, latest first."`
+	List      intakeListCmd      `cmd:"" help:"List what came in, latest first."`
+	Reconcile intakeReconcileCmd `cmd:"" help:"Compare what came in with what Macie lists, and take in what never came."`
+	Ledger    intakeLedgerCmd    `cmd:"" help:"Show, day by day, what Macie found and what came in of it."`
 }
 
 type intakeListCmd struct {
@@ -170,6 +173,132 @@ func (c *intakeListCmd) Run(e *env) error {
 	}
 	if !e.JSON {
 		t.print()
+	}
+	return nil
+}
+
+// since is the beginning of a time, as a flag.
+type since struct {
+	Since string `help:"From this time on: 2026-07-15 or 2026-07-15T03:21:07Z, or before now as --since=-7d." placeholder:"TIME"`
+}
+
+// at returns the time that the flag names, the zero time without it.
+func (s since) at(now time.Time) (time.Time, error) {
+	if s.Since == "" {
+		return time.Time{}, nil
+	}
+	for _, form := range []string{time.DateOnly, time.RFC3339} {
+		if t, err := time.Parse(form, s.Since); err == nil {
+			return t, nil
+		}
+	}
+	text, unit := s.Since, time.Duration(1)
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		text, unit = days+"h", 24
+	}
+	if ago, err := time.ParseDuration(text); err == nil && ago < 0 && ago > -10*366*24*time.Hour {
+		return now.Add(ago * unit), nil
+	}
+	return time.Time{}, usage("--since is a day, a time in RFC 3339, or before now as --since=-7d")
+}
+
+type intakeReconcileCmd struct {
+	since
+	resuming
+}
+
+// Help is the long help of the command.
+func (intakeReconcileCmd) Help() string {
+	return "Needs macie: in config.yaml. Begins where the last run ended, a day earlier; the first run begins at the oldest that Macie keeps (90 days). " +
+		"Nothing is changed in Macie. `coffer serve` does it by itself."
+}
+
+func (c *intakeReconcileCmd) Run(e *env) error {
+	from, err := c.at(time.Now())
+	if err != nil {
+		return err
+	}
+	cl, err := e.client()
+	if err != nil {
+		return err
+	}
+	t := e.out.table(1, "STEP", "RESULT")
+	each := func(i api.Item) error {
+		if e.JSON {
+			return e.out.element(map[string]string{"step": i.Ref, "result": i.Result})
+		}
+		t.row(i.Ref, i.Result)
+		return nil
+	}
+	var j api.Job
+	if c.Resume != "" {
+		_, err = e.resume(cl, c.Resume, pipeline.ReconcileJob, "reconcile", "coffer intake reconcile", each)
+	} else if j, err = cl.Reconcile(e.ctx, from); err == nil {
+		_, err = e.follow(cl, j, nil, "reconcile", "coffer intake reconcile", each)
+	}
+	if !e.JSON {
+		t.print()
+	}
+	return err
+}
+
+type intakeLedgerCmd struct {
+	since
+	Gaps bool `help:"Show what does not add up, one by one."`
+}
+
+func (c *intakeLedgerCmd) Run(e *env) error {
+	from, err := c.at(time.Now())
+	if err != nil {
+		return err
+	}
+	cl, err := e.client()
+	if err != nil {
+		return err
+	}
+	l, err := cl.Ledger(e.ctx, from)
+	if err != nil {
+		return err
+	}
+	days := e.out.table(9, "DAY", "EVENTS", "RE-TAKEN", "STORED", "LISTED", "SUPPRESSED", "SAMPLES", "RESULTS", "GAPS")
+	gaps := e.out.table(3, "DAY", "GAP", "FINDING", "OBJECT", "MEANS")
+	for _, d := range l.Days {
+		if e.JSON && !c.Gaps {
+			if err := e.out.element(d); err != nil {
+				return err
+			}
+		}
+		days.row(d.Day, fmt.Sprint(d.Events), fmt.Sprint(d.Retaken), fmt.Sprint(d.Stored), fmt.Sprint(d.Listed), fmt.Sprint(d.Suppressed),
+			fmt.Sprint(d.Samples), fmt.Sprint(d.Results), fmt.Sprint(d.Gaps))
+		for _, g := range d.Named {
+			if e.JSON && c.Gaps {
+				if err := e.out.element(g); err != nil {
+					return err
+				}
+			}
+			object := ""
+			if g.Object != nil {
+				object = "s3://" + g.Object.Bucket + "/" + g.Object.Key
+			}
+			gaps.row(d.Day, g.Kind, g.Finding, object, g.Means)
+		}
+	}
+	if e.JSON {
+		return nil
+	}
+	if c.Gaps {
+		gaps.print()
+	} else {
+		days.print()
+	}
+	switch {
+	case !l.Configured:
+		e.out.say("\nNo Macie is configured: nothing is compared. Set macie: in config.yaml.")
+	case l.Until.IsZero():
+		e.out.say("\nNothing was compared yet: coffer intake reconcile.")
+	default:
+		e.out.say("\nCompared from %s until %s: %d events + %d re-taken = %d stored; %d suppressed; %s.", l.From.Local().Format(time.DateTime),
+			l.Until.Local().Format(time.DateTime), l.Sum.Events, l.Sum.Retaken, l.Sum.Stored, l.Sum.Suppressed, plural(l.Sum.Gaps, "gap"))
 	}
 	return nil
 }

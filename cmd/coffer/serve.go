@@ -32,7 +32,7 @@ type serveCmd struct {
 
 // Help is the long help of the command.
 func (serveCmd) Help() string {
-	return "Serves the API until it is interrupted, puts the audit log under checkpoints, and purges what is past its grace period. " +
+	return "Serves the API until it is interrupted, puts the audit log under checkpoints, purges what is past its grace period, and with macie: in config.yaml takes in what Macie lists and what never came. " +
 		"Commands can use the same home at the same time."
 }
 
@@ -41,6 +41,8 @@ const (
 	drain = 20 * time.Second
 	// timed is how often work is done that time brings.
 	timed = 10 * time.Minute
+	// reconcileEvery is how often what came in is compared with what Macie lists.
+	reconcileEvery = time.Hour
 	// fresh is how often the index of the findings and the policies are looked at.
 	fresh = 2 * time.Second
 )
@@ -212,7 +214,7 @@ func portalOrigin(ln net.Listener) string {
 	return "http://" + net.JoinHostPort("localhost", port)
 }
 
-// timed does what time brings: it purges what is past its grace period and forgets old attempts.
+// timed does what time brings: it purges what is past its grace period, forgets old attempts, and compares what came in with Macie.
 func (c *serveCmd) timed(ctx context.Context, e *env, a *app.App, logger *slog.Logger) {
 	once := a.Once()
 	tick := time.NewTicker(timed)
@@ -232,6 +234,9 @@ func (c *serveCmd) timed(ctx context.Context, e *env, a *app.App, logger *slog.L
 		}
 		if _, err := once.Prune(ctx); err != nil && ctx.Err() == nil {
 			logger.Warn("old attempts are not forgotten", "error", err)
+		}
+		if err := a.Reconcile(ctx, ask, reconcileEvery); err != nil && ctx.Err() == nil {
+			logger.Warn("what came in is not compared with Macie", "error", err)
 		}
 		select {
 		case <-ctx.Done():

@@ -121,8 +121,8 @@ var targets = map[string]string{
 	"DynamoDB": "dynamodb", "TrentService": "kms", "AmazonSQS": "sqs", "AWSEvents": "events",
 }
 
-// Name tells what a signed request to S3, DynamoDB or KMS asks for, as the API names it, and one to Macie. A request that it does not know has the
-// method as its name.
+// Name tells what a signed request to S3, DynamoDB, KMS or Macie asks for, as the API names it. A request that it does not know has
+// the method as its name.
 func Name(req *http.Request) Op {
 	if t := req.Header.Get("X-Amz-Target"); t != "" {
 		service, op, _ := strings.Cut(t, ".")

@@ -56,6 +56,23 @@ func TestNames(t *testing.T) {
 	}
 }
 
+func TestNamesOfMacie(t *testing.T) {
+	for want, at := range map[string][2]string{
+		"ListFindings": {"POST", "/findings"}, "GetFindings": {"POST", "/findings/describe"}, "GetMacieSession": {"GET", "/macie"},
+		"ListManagedDataIdentifiers": {"POST", "/managed-data-identifiers/list"}, "GetCustomDataIdentifier": {"GET", "/custom-data-identifiers/1"},
+		"GetClassificationExportConfiguration": {"GET", "/classification-export-configuration"}, "DELETE": {"DELETE", "/macie"},
+	} {
+		req, err := http.NewRequest(at[0], "https://macie2.eu-central-1.amazonaws.com"+at[1], nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=A/20260715/eu-central-1/macie2/aws4_request, SignedHeaders=host")
+		if got := awsmeter.Name(req); got != (awsmeter.Op{Service: "macie2", Name: want}) {
+			t.Errorf("%v is %v, want %s", at, got, want)
+		}
+	}
+}
+
 func TestCounts(t *testing.T) {
 	m := &awsmeter.Meter{}
 	client := &http.Client{Transport: m.Transport(echo{})}

@@ -39,6 +39,8 @@ type Store struct {
 	Fault *fault.Injector
 	// CopiesOf answers Copies. Nil: there are none.
 	CopiesOf func(coffer.Object) ([]object.Copy, error)
+	// Now gives the time of new versions; nil: the system's. Set it before the first call.
+	Now func() time.Time
 
 	mu      sync.Mutex
 	buckets map[string]*bucket
@@ -72,6 +74,13 @@ const null = "null"
 // New returns an empty storage without buckets.
 func New() *Store {
 	return &Store{buckets: map[string]*bucket{}, stages: map[*staged]bool{}}
+}
+
+func (s *Store) now() time.Time {
+	if s.Now != nil {
+		return s.Now()
+	}
+	return time.Now()
 }
 
 // CreateBucket makes an empty bucket without versioning. A bucket that exists stays as it is.
@@ -395,7 +404,7 @@ func (s *Store) Tag(ctx context.Context, o coffer.Object, tags []coffer.Tag) err
 
 // put makes v the newest version of the key and sets its id and time.
 func (s *Store) put(b *bucket, key string, v *version) {
-	v.id, v.modified = null, time.Now()
+	v.id, v.modified = null, s.now()
 	if b.state == object.VersioningOn {
 		v.id = s.newID()
 	} else if i := slices.IndexFunc(b.keys[key], isNull); i >= 0 {
@@ -562,7 +571,7 @@ func (s *Store) Stage(ctx context.Context, o coffer.Object, a object.Attrs, fill
 			return err
 		}
 		v := newVersion(buf.Bytes(), a)
-		staged := &staged{s: s, o: o, v: v, sum: sha256.Sum256(v.body), made: time.Now()}
+		staged := &staged{s: s, o: o, v: v, sum: sha256.Sum256(v.body), made: s.now()}
 		s.mu.Lock()
 		s.stages[staged] = true
 		s.mu.Unlock()

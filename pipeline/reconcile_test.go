@@ -1,0 +1,427 @@
+package pipeline_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/md5" //nolint:gosec // S3's ETag
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	"coffer"
+	"coffer/access"
+	"coffer/app"
+	"coffer/audit/audittest"
+	"coffer/envelope/mem"
+	"coffer/internal/awsfake/maciefake"
+	"coffer/internal/fault"
+	"coffer/job"
+	"coffer/macie"
+	"coffer/macie/live"
+	"coffer/object"
+	objectmem "coffer/object/mem"
+	"coffer/pipeline"
+	storemem "coffer/store/mem"
+)
+
+const (
+	bucket  = "moontrust-statements"
+	results = "moontrust-macie-results"
+)
+
+var began = time.Date(2026, 7, 15, 12, 0, 0, 0, time.UTC)
+
+// world is an installation on memory adapters with a Macie over HTTP's own round trip.
+type world struct {
+	t       testing.TB
+	ctx     context.Context
+	fake    *maciefake.Fake
+	api     macie.API
+	inj     *fault.Injector
+	objects *objectmem.Store
+	db      *storemem.DB
+	headers *storemem.DB
+	keys    *mem.Keys
+	dir     string
+	now     time.Time
+	a       *app.App
+}
+
+func newWorld(t testing.TB) *world {
+	dir, err := os.MkdirTemp("/dev/shm", "coffer-test-")
+	if err != nil {
+		dir = t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	w := &world{t: t, ctx: context.Background(), fake: maciefake.New(), inj: fault.New(), db: &storemem.DB{}, headers: &storemem.DB{}, dir: dir, now: began}
+	w.fake.Fault = w.inj
+	m, err := live.Open(live.Config{
+		AWS: aws.Config{Region: "eu-central-1", Credentials: credentials.NewStaticCredentialsProvider("AKIACOFFERMACIE", "secret", ""),
+			HTTPClient: &http.Client{Transport: w.fake.Transport()}},
+		Backoff: retry.BackoffDelayerFunc(func(int, error) (time.Duration, error) { return 0, nil }),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.api = m
+	w.objects, w.keys = objectmem.New(), &mem.Keys{}
+	w.objects.Now = func() time.Time { return w.now.Add(-10 * time.Minute) }
+	for _, b := range []string{bucket, results, "originals"} {
+		w.objects.CreateBucket(b)
+	}
+	w.start()
+	w.objects.Fault, w.db.Fault = w.inj, w.inj
+	return w
+}
+
+func (w *world) start() {
+	files, key := audittest.Parts(w.t, w.dir)
+	for {
+		a, err := app.Assemble(w.ctx, app.Adapters{
+			Objects: w.objects, Originals: w.objects, DB: w.db, Headers: w.headers, Keys: w.keys, Macie: w.api,
+			Log: files, LogKey: key,
+		}, app.Config{Buckets: []string{bucket}, Macie: &app.Macie{Results: "s3://" + results + "/macie"}}, func() time.Time { return w.now })
+		if err == nil {
+			w.a = a
+			w.t.Cleanup(func() { _ = a.Close() })
+			return
+		}
+		if !errors.Is(err, fault.ErrInjected) && !w.inj.Dead() {
+			w.t.Fatalf("start: %v", err)
+		}
+		w.inj.Restart()
+	}
+}
+
+func (w *world) ask() access.Ask {
+	return access.Ask{
+		Caller:  access.Caller{ID: "timed", Name: "timed work", Kind: access.ServiceCaller, Roles: []string{access.RoleService}},
+		Context: access.Context{Now: w.now},
+	}
+}
+
+func (w *world) put(bucket, key string, body []byte) string {
+	w.objects.Foreign().Put(bucket, key, body, object.Attrs{})
+	return fmt.Sprintf("%x", md5.Sum(body)) //nolint:gosec // S3's ETag
+}
+
+// finding makes an object and a finding on it, with its discovery result where it belongs if there is to be one.
+func (w *world) finding(i int, at time.Time, result bool) coffer.Finding {
+	w.t.Helper()
+	key := fmt.Sprintf("f/%d.csv", i)
+	body := fmt.Appendf(nil, "id,bank_account_number\r\n1,%d\r\n", 1405270021+i)
+	f := coffer.Finding{
+		ID: fmt.Sprintf("%032x", i+1), AccountID: "111122223333", Region: "eu-central-1", Type: "SensitiveData:S3Object/Financial",
+		Severity: coffer.SeverityHigh, CreatedAt: at, JobID: "j1",
+		Object: coffer.Object{Bucket: bucket, Key: key, ETag: w.put(bucket, key, body)}, Size: int64(len(body)), Status: "COMPLETE", MIMEType: "text/csv",
+		ResultLocation: "s3://" + results + "/macie/AWSLogs/111122223333/Macie/eu-central-1/j1/111122223333/" + fmt.Sprint(i) + ".jsonl.gz",
+		Detections:     []coffer.Detection{{Type: coffer.BankAccountNumber, Category: "FINANCIAL_INFORMATION", Count: 1}},
+		Occurrences:    []coffer.Occurrence{{N: 1, Type: coffer.BankAccountNumber, At: coffer.Location{Kind: coffer.Cell, Row: 2, Column: 2}, Source: coffer.FromFinding}},
+	}
+	if result {
+		w.result(i, f)
+	}
+	return f
+}
+
+func (w *world) result(i int, f coffer.Finding) {
+	var z bytes.Buffer
+	zw := gzip.NewWriter(&z)
+	f.ID = fmt.Sprintf("%032x", 1<<40+i)
+	_, _ = zw.Write(macie.ResultLines(f))
+	_ = zw.Close()
+	w.put(results, strings.TrimPrefix(f.ResultLocation, "s3://"+results+"/"), z.Bytes())
+}
+
+// event hands in the event of a finding, as the queue does.
+func (w *world) event(f coffer.Finding) (pipeline.Result, error) {
+	for d, err := range macie.Decode(w.ctx, bytes.NewReader(macie.Event(f))) {
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		return w.a.Pipeline.TakeDocument(w.ctx, w.ask(), d, coffer.OriginOperator, "queue")
+	}
+	panic("no document")
+}
+
+// reconcile runs as a job does: a step that fails for a fault is done again, by a new process when the old one died.
+func (w *world) reconcile(since time.Time) {
+	w.t.Helper()
+	var j *job.Job
+	for range 40 {
+		err := func() (err error) {
+			if j == nil {
+				steps, err := w.a.Pipeline.Reconcile(w.ctx, w.ask(), since)
+				if err != nil {
+					return err
+				}
+				if j, err = w.a.Jobs.New(w.ctx, w.ask().Caller, "event.reconcile", nil, steps); err != nil {
+					return err
+				}
+			}
+			done, err := w.a.Jobs.Run(w.ctx, j.ID, func(ctx context.Context, ref string) (string, error) {
+				return w.a.Pipeline.ReconcileStep(ctx, w.ask(), ref)
+			}, nil)
+			if err == nil && done.State != job.Done {
+				w.t.Fatalf("the job is %s: %s", done.State, done.Error)
+			}
+			return err
+		}()
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, fault.ErrInjected) && !errors.Is(err, coffer.ErrUnavailable) && !w.inj.Dead() {
+			w.t.Fatalf("reconcile: %v", err)
+		}
+		w.inj.Restart()
+		w.now = w.now.Add(2 * time.Minute)
+		w.start()
+	}
+	w.t.Fatal("reconcile: does not succeed after the fault is over")
+}
+
+// ledger returns the sum of all days, and looks at what always holds.
+func (w *world) ledger() pipeline.Day {
+	w.t.Helper()
+	var sum pipeline.Day
+	w.inj.Aside(func() {
+		l, err := w.a.Pipeline.Ledger(w.ctx, w.ask2(), time.Time{})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		sum = l.Sum()
+		stored := 0
+		for s, err := range w.a.Records.All(w.ctx) {
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			if s.Origin == coffer.OriginMacie {
+				stored++
+			}
+		}
+		if sum.Events+sum.Retaken != sum.Stored || sum.Stored != stored {
+			w.t.Errorf("%d events and %d re-taken make %d stored; the store has %d", sum.Events, sum.Retaken, sum.Stored, stored)
+		}
+		if sum.Gaps != len(sum.Named) && sum.Gaps <= 1000 {
+			w.t.Errorf("%d gaps, %d of them named", sum.Gaps, len(sum.Named))
+		}
+	})
+	return sum
+}
+
+func (w *world) ask2() access.Ask {
+	return access.Ask{
+		Caller:  access.Caller{ID: "op-1", Name: "tester", Kind: access.OperatorCaller, Roles: []string{access.RoleOperator}},
+		Context: access.Context{Now: w.now, Local: true},
+	}
+}
+
+func same(a, b pipeline.Day) bool {
+	x, err1 := json.Marshal(a)
+	y, err2 := json.Marshal(b)
+	return err1 == nil && err2 == nil && bytes.Equal(x, y)
+}
+
+// TestLedger: what came, what did not, what is suppressed, an example, gone, or without result, each counted and named.
+func TestLedger(t *testing.T) {
+	w := newWorld(t)
+	at := began.Add(-3 * time.Hour)
+	var all []coffer.Finding
+	for i := range 8 {
+		all = append(all, w.finding(i, at.Add(time.Duration(i)*time.Minute), i != 2))
+		w.fake.Put(macie.Event(all[i]))
+	}
+	w.fake.Change(all[3].ID, map[string]any{"archived": true})
+	w.fake.Change(all[4].ID, map[string]any{"sample": true})
+	w.fake.Forget(all[5].ID)
+	w.result(100, w.finding(100, at, false)) // analysed, and Macie has no finding
+	for _, i := range []int{0, 1} {
+		if res, err := w.event(all[i]); err != nil || res.Status != pipeline.Sealed {
+			t.Fatalf("event %d: %+v, %v", i, res, err)
+		}
+	}
+	w.reconcile(time.Time{})
+	got := w.ledger()
+	if got.Events != 2 || got.Retaken != 3 || got.Listed != 8 || got.Suppressed != 1 || got.Samples != 1 || got.Results != 5 || got.Classified != 8 {
+		t.Errorf("%+v", got)
+	}
+	kinds := map[pipeline.GapKind]string{}
+	for _, g := range got.Named {
+		kinds[g.Kind] += g.Finding
+		if g.Object != nil {
+			kinds[g.Kind] += g.Object.Key
+		}
+	}
+	// Of the results, two are about objects whose findings Macie has no more, or has as samples.
+	orphans := 0
+	for _, key := range []string{"f/4.csv", "f/5.csv", "f/100.csv"} {
+		orphans += strings.Count(kinds[pipeline.GapNoFinding], key)
+	}
+	if len(got.Named) != 5 || orphans != 3 || kinds[pipeline.GapGone] != all[5].ID || kinds[pipeline.GapNoResult] != all[2].ID {
+		t.Errorf("gaps: %v", got.Named)
+	}
+	// Again, and with every event late: nothing changes.
+	w.now = w.now.Add(time.Hour)
+	for i := range 8 {
+		if i != 3 && i != 4 && i != 5 {
+			if _, err := w.event(all[i]); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	w.reconcile(time.Time{})
+	again := w.ledger()
+	if again.AsOf = got.AsOf; !same(again, got) {
+		t.Errorf("again: %+v, was %+v", again, got)
+	}
+	for s := range w.a.Records.All(w.ctx) {
+		if s.Origin != coffer.OriginMacie || s.Sealed != 1 {
+			t.Errorf("record %+v", s)
+		}
+	}
+}
+
+// TestEventIsNotBelieved: what a service hands in and Macie does not know is submitted and not read; what Macie knows is taken in as
+// Macie says it, whatever the event said; without Macie nothing is.
+func TestEventIsNotBelieved(t *testing.T) {
+	w := newWorld(t)
+	f := w.finding(1, began.Add(-time.Hour), true)
+	forged := w.finding(2, began.Add(-time.Hour), false)
+	w.fake.Put(macie.Event(f))
+	w.objects.Fault = nil
+	res, err := w.event(forged)
+	if err != nil || res.Status != pipeline.Skipped || res.Sealed != 0 {
+		t.Errorf("forged: %+v, %v", res, err)
+	}
+	rec, err := w.a.Records.Get(w.ctx, forged.ID)
+	if err != nil || rec.Finding.Origin != coffer.OriginSubmitted || !rec.Unconfirmed() || rec.Read != nil {
+		t.Errorf("forged record: %+v, %v", rec, err)
+	}
+	lie := f
+	lie.Object = forged.Object
+	if res, err = w.event(lie); err != nil || res.Status != pipeline.Sealed || res.Object.Key != f.Object.Key {
+		t.Errorf("an event that lies about its object: %+v, %v", res, err)
+	}
+	g := w.finding(3, began.Add(-time.Hour), true)
+	w.fake.Put(macie.Event(g))
+	w.fake.Fail("ThrottlingException", 100, "GetFindings")
+	if _, err := w.event(g); !errors.Is(err, coffer.ErrUnavailable) {
+		t.Errorf("throttled: %v", err)
+	}
+	if _, err := w.a.Records.Get(w.ctx, g.ID); !errors.Is(err, coffer.ErrNotFound) {
+		t.Errorf("something was taken in: %v", err)
+	}
+	// When Macie comes to know what was submitted, the next run takes it in.
+	w.fake.Fail("ThrottlingException", 0)
+	w.fake.Put(macie.Event(forged))
+	w.reconcile(time.Time{})
+	if rec, err = w.a.Records.Get(w.ctx, forged.ID); err != nil || rec.Finding.Origin != coffer.OriginMacie || rec.Sealed != 1 {
+		t.Errorf("confirmed by Macie: %+v, %v", rec, err)
+	}
+	if got := w.ledger(); got.Events != 1 || got.Retaken != 2 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestRetakenInBulk: every number of findings around a page, in any mix with events, adds up.
+func TestRetakenInBulk(t *testing.T) {
+	for _, n := range []int{0, 1, 49, 50, 51, 101} {
+		w := newWorld(t)
+		for i := range n {
+			f := w.finding(i, began.Add(-20*24*time.Hour+time.Duration(i)*3*time.Hour), true)
+			w.fake.Put(macie.Event(f))
+			if i%3 == 0 {
+				if _, err := w.event(f); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		w.reconcile(time.Time{})
+		got := w.ledger()
+		if got.Events != (n+2)/3 || got.Stored != n || got.Results != n || got.Gaps != 0 {
+			t.Errorf("%d findings: %+v", n, got)
+		}
+	}
+}
+
+// TestMovingList: a finding that is archived or changed between two pages moves all behind it; none of them is lost.
+func TestMovingList(t *testing.T) {
+	w := newWorld(t)
+	var all []coffer.Finding
+	for i := range 120 {
+		all = append(all, w.finding(i, began.Add(-2*time.Hour+time.Duration(i)*time.Second), true))
+		w.fake.Put(macie.Event(all[i]))
+	}
+	w.fake.Before = func(op string, n int) {
+		if op == "ListFindings" && n == 2 {
+			w.fake.Change(all[0].ID, map[string]any{"archived": true})
+			w.fake.Change(all[1].ID, map[string]any{"updatedAt": began.Add(-time.Hour).Format(time.RFC3339)})
+		}
+	}
+	w.reconcile(began.Add(-3 * time.Hour))
+	got := w.ledger()
+	if got.Retaken != 120 || got.Stored != 120 || got.Gaps != 0 {
+		t.Errorf("%+v", got)
+	}
+	// Changed after it was taken in: said, and not a silent difference.
+	w.now = w.now.Add(time.Hour)
+	w.fake.Change(all[7].ID, map[string]any{"updatedAt": began.Add(30 * time.Minute).Format(time.RFC3339)})
+	w.reconcile(time.Time{})
+	// So is the one that was changed while it was listed.
+	if got = w.ledger(); got.Gaps != 2 || got.Named[0] != (pipeline.Gap{Kind: pipeline.GapChanged, Finding: all[1].ID}) ||
+		got.Named[1] != (pipeline.Gap{Kind: pipeline.GapChanged, Finding: all[7].ID}) {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestFaults: the run is broken at each of its calls, before and after the effect, and the process killed there; what comes out is the same.
+func TestFaults(t *testing.T) {
+	story := func(w *world) pipeline.Day {
+		at := began.Add(-time.Hour)
+		for i := range 3 {
+			f := w.finding(i, at.Add(time.Duration(i)*time.Second), i != 2)
+			w.fake.Put(macie.Event(f))
+		}
+		w.fake.Change(fmt.Sprintf("%032x", 2), map[string]any{"archived": true})
+		w.inj.Arm()
+		return pipeline.Day{}
+	}
+	w := newWorld(t)
+	story(w)
+	before := w.inj.Calls()
+	w.reconcile(began.Add(-2 * time.Hour))
+	calls := w.inj.Calls() - before
+	want := w.ledger()
+	if want.Retaken != 2 || want.Suppressed != 1 || want.Gaps != 1 || want.Results != 2 {
+		t.Fatalf("%+v", want)
+	}
+	stride := 1
+	if testing.Short() {
+		stride = 7
+	}
+	n := 0
+	for k := 1; k <= calls; k += stride {
+		for _, f := range []fault.Fault{{Call: k}, {Call: k, When: fault.After}, {Call: k, Crash: true}, {Call: k, When: fault.After, Crash: true}} {
+			w := newWorld(t)
+			story(w)
+			w.inj.Arm(f)
+			w.reconcile(began.Add(-2 * time.Hour))
+			got := w.ledger()
+			if got.AsOf = want.AsOf; !same(got, want) {
+				t.Errorf("%s: %+v, want %+v", f, got, want)
+			}
+			n++
+		}
+	}
+	t.Logf("%d calls, %d faults", calls, n)
+}
