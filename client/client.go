@@ -178,7 +178,7 @@ func (cl *Client) once(ctx context.Context, c *call, body []byte) (*http.Respons
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, fmt.Errorf("the server cannot be reached: %w: %w", coffer.ErrUnavailable, err)
+		return nil, fmt.Errorf("the server at %s cannot be reached; look whether it runs and the address is right: %w: %w", cl.base, coffer.ErrUnavailable, err)
 	}
 	return res, nil
 }
