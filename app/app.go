@@ -38,9 +38,9 @@ import (
 	"coffer/vault"
 )
 
-// HomeFormat is the format of the home that this program reads and writes. Format 1, in which a list and the chain of a writer of the
-// log each lay in one part of the store, was never released.
-const HomeFormat = 2
+// HomeFormat is the format of the home that this program reads and writes. Formats 1, in which a list and the chain of a writer of the log
+// each lay in one part of the store, and 2, in which kept originals were sealed for the same purpose as values, were never released.
+const HomeFormat = 3
 
 // Options say where the home is and override its configuration. Empty members mean the configuration's, then the default. Relative
 // paths are relative to the working directory; those in the configuration are relative to the home.
@@ -422,8 +422,8 @@ func (a *App) build() error {
 	worker := "p" + store.NewVersion()
 	a.Jobs = &job.Jobs{DB: a.DB, Guard: a.Guard, Now: a.Now, Worker: worker}
 	a.Remedy = &remedy.Remedy{
-		Objects: a.Objects, Originals: a.Originals, DB: a.DB, Records: a.Records, Vault: a.Vault, Guard: a.Guard, Grants: a.Grants,
-		Detectors: a.Detectors, Allow: a.allow, MAC: a.MAC, Now: a.Now, Worker: worker, Grace: grace, OriginalsIn: a.originalsIn,
+		Objects: a.Objects, Originals: a.Originals, DB: a.DB, Records: a.Records, Vault: a.Vault, Verifier: a.Vault, Guard: a.Guard,
+		Grants: a.Grants, Detectors: a.Detectors, Allow: a.allow, MAC: a.MAC, Now: a.Now, Worker: worker, Grace: grace, OriginalsIn: a.originalsIn,
 	}
 	return nil
 }

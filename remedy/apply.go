@@ -325,7 +325,7 @@ func (m *Remedy) checkSealed(ctx context.Context, permit *audit.Permit, p *Plan)
 		}
 		rewritten := (rec.Read == nil || rec.Read.ETag != p.Object.ETag) && m.wrote(ctx, p.ObjectID, p.Object.ETag)
 		if rewritten && !planted.On(planted.SkipCheckSealed) {
-			if err := m.stillStanding(ctx, permit, rec, lines, found); err != nil {
+			if err := m.stillStanding(ctx, rec, lines, found); err != nil {
 				return nil, err
 			}
 		}
@@ -345,7 +345,7 @@ func (m *Remedy) checkSealed(ctx context.Context, permit *audit.Permit, p *Plan)
 			if planted.On(planted.SkipCheckSealed) {
 				break
 			}
-			if err := m.Vault.Check(ctx, set, values); err != nil {
+			if err := m.checkSet(ctx, set, values); err != nil {
 				return nil, fmt.Errorf("finding %s: the sealed values are not those of the object, so it is left alone: %w", id, err)
 			}
 			if p.Action == Tokenise {
@@ -360,18 +360,45 @@ func (m *Remedy) checkSealed(ctx context.Context, permit *audit.Permit, p *Plan)
 
 // stillStanding is the check for a version that an earlier fix of Coffer wrote: the sealed values are those of the version that
 // Macie saw. They must open, and what stands at a place counts only if it is the sealed value.
-func (m *Remedy) stillStanding(ctx context.Context, permit *audit.Permit, rec *triage.Record, lines []triage.Line, found []format.Found) error {
-	opened, err := m.Vault.OpenAll(ctx, permit, rec, lines)
-	if err != nil {
+func (m *Remedy) stillStanding(ctx context.Context, rec *triage.Record, lines []triage.Line, found []format.Found) error {
+	fail := func(err error) error {
 		return fmt.Errorf("finding %s: the sealed values cannot be opened, so the object is left alone: %w", rec.Finding.ID, err)
 	}
-	sealed := map[int]coffer.Plaintext{}
-	for _, r := range opened {
-		sealed[r.N] = r.Plain
-		defer r.Plain.Wipe()
+	var own []int // of lines, those whose values the finding's own set holds
+	var values []vault.Value
+	stands := make([]bool, len(lines))
+	for i, l := range lines {
+		v := vault.Value{N: l.N, Type: l.Type, At: l.At, Plain: found[i].Value()}
+		switch {
+		case !l.Sealed:
+			stands[i] = true // nothing to compare with
+		case l.Same == nil:
+			own, values = append(own, i), append(values, v)
+		default:
+			other, err := m.Records.Get(ctx, l.Same.Finding)
+			if err != nil {
+				return fail(err)
+			}
+			set := vault.Set{ID: other.Finding.ID, Generation: other.Generation}
+			v.N = l.Same.N
+			same, err := m.Verifier.Verify(ctx, set, vault.Range{From: v.N, To: v.N + 1}, []vault.Probe{m.Vault.Probe(set, v)})
+			if err != nil {
+				return fail(err)
+			}
+			stands[i] = len(same) == 1 && same[0]
+		}
+	}
+	if len(own) > 0 {
+		same, err := m.same(ctx, vault.Set{ID: rec.Finding.ID, Generation: rec.Generation}, values)
+		if err != nil {
+			return fail(err)
+		}
+		for j, i := range own {
+			stands[i] = same[j]
+		}
 	}
 	for i, l := range lines {
-		if plain, ok := sealed[l.N]; l.Sealed && !(ok && bytes.Equal(plain.Expose(), found[i].Value().Expose())) {
+		if !stands[i] {
 			found[i] = format.Found{Occurrence: l.Occurrence, Outcome: coffer.OutcomeMissing}
 		}
 	}
@@ -691,7 +718,7 @@ func (m *Remedy) sealSweep(ctx context.Context, permit *audit.Permit, p *Plan, l
 	if err := m.Vault.Deposit(ctx, permit, set, values); err != nil {
 		return err
 	}
-	if err := m.Vault.Check(ctx, set, values); err != nil {
+	if err := m.checkSet(ctx, set, values); err != nil {
 		return err
 	}
 	if p.Action == Tokenise {

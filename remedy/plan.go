@@ -180,6 +180,7 @@ type Remedy struct {
 	DB        store.DB
 	Records   triage.Records
 	Vault     *vault.Vault
+	Verifier  Verifier
 	Guard     *audit.Guard
 	Grants    *grant.Grants
 	Detectors *detect.Set

@@ -108,6 +108,19 @@ func (w *world) seal(id string, change func(*triage.Record), values ...string) v
 	return s
 }
 
+// exactly says that the set holds the values and no others.
+func (w *world) exactly(s vault.Set, values []vault.Value) error {
+	probes := make([]vault.Probe, len(values))
+	for i, v := range values {
+		probes[i] = w.Probe(s, v)
+	}
+	same, err := w.Verify(w.ctx, s, vault.Range{}, probes)
+	if err == nil && slices.Contains(same, false) {
+		err = coffer.ErrCorrupt
+	}
+	return err
+}
+
 // as is a person with these roles who signed in with two factors a minute ago, with a reason.
 func (w *world) as(id string, roles ...string) access.Ask {
 	return access.Ask{

@@ -179,7 +179,7 @@ func (v *Vault) openLines(ctx context.Context, rec *triage.Record, lines []triag
 		}
 		opener := openers[src.set]
 		if opener == nil {
-			if opener, err = v.open(ctx, src.set, envelope.ForReveal); err != nil {
+			if opener, err = v.open(ctx, src.set, forValues, envelope.ForReveal); err != nil {
 				return out, requests, err
 			}
 			openers[src.set] = opener

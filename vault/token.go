@@ -116,7 +116,7 @@ func (v *Vault) Detokenise(ctx context.Context, ask access.Ask, token string) (R
 		return none, err
 	}
 	out := Revealed{Finding: rec.Set.ID, N: rec.N, Type: rec.T, At: rec.At}
-	opener, err := v.open(ctx, rec.Set, envelope.ForReveal)
+	opener, err := v.open(ctx, rec.Set, forValues, envelope.ForReveal)
 	if err == nil {
 		out.Plain, err = v.openOne(ctx, source{rec.Set, rec.N}, opener, rec.T, rec.At)
 		opener.Wipe()

@@ -64,8 +64,15 @@ func (s Set) header() store.Key {
 	return store.Key{Part: "H#" + s.ID + "#" + s.Generation, Sort: "header"}
 }
 
-func (s Set) context() envelope.Context {
-	return envelope.Context{"app": "coffer", "purpose": "values", "set": s.ID, "generation": s.Generation}
+// What is sealed under a key says the purpose in the key's context, so that the permission to unwrap can be given apart: a fix needs the
+// originals it keeps, and opens no value.
+const (
+	forValues   = "values"
+	forOriginal = "original"
+)
+
+func (s Set) context(purpose string) envelope.Context {
+	return envelope.Context{"app": "coffer", "purpose": purpose, "set": s.ID, "generation": s.Generation}
 }
 
 // Value is a value with the occurrence it belongs to.
@@ -92,7 +99,7 @@ func (s Set) identity(n int, t coffer.DataType, at coffer.Location) []byte {
 // it with the held key: when it returns nil the values are durable and readable. The permit is that of the operation that
 // deposits.
 func (v *Vault) Deposit(ctx context.Context, _ *audit.Permit, s Set, values []Value) error {
-	sealer, err := envelope.New(ctx, v.Keys, s.context())
+	sealer, err := envelope.New(ctx, v.Keys, s.context(forValues))
 	if err != nil {
 		return fmt.Errorf("data key: %w", err)
 	}
@@ -226,20 +233,9 @@ func (v *Vault) boxes(ctx context.Context, s Set, r store.Range, f func(n int, b
 	return nil
 }
 
-// Check opens the set with its stored header, the way a reveal does, and demands that it holds exactly the values. It is
-// asked before anything destructive is done to the original.
-func (v *Vault) Check(ctx context.Context, s Set, values []Value) error {
-	opener, err := v.open(ctx, s, envelope.ForVerify)
-	if err != nil {
-		return err
-	}
-	defer opener.Wipe()
-	return v.compare(ctx, s, opener, values)
-}
-
-// open opens the set for a recipient. Where no key for verification was configured when the set was sealed there is no form for
+// open opens the set, sealed for a purpose, for a recipient. Where no key for verification was configured when the set was sealed there is no form for
 // envelope.ForVerify; that for envelope.ForReveal shows as well that the values can be opened, and takes that privilege.
-func (v *Vault) open(ctx context.Context, s Set, recipient string) (*envelope.Opener, error) {
+func (v *Vault) open(ctx context.Context, s Set, purpose, recipient string) (*envelope.Opener, error) {
 	it, err := v.Headers.Get(ctx, s.header())
 	if errors.Is(err, coffer.ErrNotFound) {
 		return nil, fmt.Errorf("the key of these values was destroyed: %w", coffer.ErrNotFound)
@@ -254,7 +250,7 @@ func (v *Vault) open(ctx context.Context, s Set, recipient string) (*envelope.Op
 	if !slices.ContainsFunc(forms, func(w envelope.Wrapped) bool { return w.Recipient == recipient }) {
 		recipient = envelope.ForReveal
 	}
-	return envelope.Open(ctx, v.Keys, it.Value, s.context(), recipient)
+	return envelope.Open(ctx, v.Keys, it.Value, s.context(purpose), recipient)
 }
 
 // Destroy destroys a set for good: the header first, so that from then on no copy of the boxes can be opened, then the boxes.
@@ -302,10 +298,10 @@ type Revealed struct {
 	Plain   coffer.Plaintext
 }
 
-// SealStream seals all of r as the stream of the set s into w, under a data key of its own, and stores the header. What is
+// SealStream seals all of r, an original that is kept, as the stream of the set s into w, under a data key of its own, and stores the header. What is
 // sealed so can be read with OpenStream only.
 func (v *Vault) SealStream(ctx context.Context, _ *audit.Permit, s Set, w io.Writer, r io.Reader) error {
-	sealer, err := envelope.New(ctx, v.Keys, s.context())
+	sealer, err := envelope.New(ctx, v.Keys, s.context(forOriginal))
 	if err != nil {
 		return fmt.Errorf("data key: %w", err)
 	}
@@ -328,7 +324,7 @@ func (v *Vault) SealStream(ctx context.Context, _ *audit.Permit, s Set, w io.Wri
 // OpenStream reads back what SealStream sealed. The returned function wipes the key. Data that was altered or cut off gives an
 // error wrapping coffer.ErrCorrupt before its bytes are returned.
 func (v *Vault) OpenStream(ctx context.Context, _ *audit.Permit, s Set, r io.Reader) (io.Reader, func(), error) {
-	opener, err := v.open(ctx, s, envelope.ForReveal)
+	opener, err := v.open(ctx, s, forOriginal, envelope.ForReveal)
 	if err != nil {
 		return nil, nil, err
 	}

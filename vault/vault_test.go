@@ -690,11 +690,11 @@ func TestDeposit(t *testing.T) {
 	}
 	calls := w.since(func() { w.want("deposit", w.Deposit(w.ctx, nil, s, values()), nil) })
 	w.want("again", w.Deposit(w.ctx, nil, s, values()), coffer.ErrConflict)
-	w.want("check", w.Check(w.ctx, s, values()), nil)
-	w.want("check of fewer", w.Check(w.ctx, s, values()[:299]), coffer.ErrCorrupt)
+	w.want("check", w.exactly(s, values()), nil)
+	w.want("check of fewer", w.exactly(s, values()[:299]), coffer.ErrCorrupt)
 	other := values()
 	other[7].Plain = coffer.NewPlaintext([]byte(common))
-	w.want("check of others", w.Check(w.ctx, s, other), coffer.ErrCorrupt)
+	w.want("check of others", w.exactly(s, other), coffer.ErrCorrupt)
 	// A store that takes what it is given and keeps something else is found out.
 	for name, meddle := range map[string]func(*world, store.Item) store.Op{
 		"changed": func(_ *world, it store.Item) store.Op {
@@ -735,7 +735,7 @@ func TestDeposit(t *testing.T) {
 			err := w.Deposit(w.ctx, nil, s, values())
 			w.in.Disarm()
 			if err == nil {
-				w.want(calls[i], w.Check(w.ctx, s, values()), nil)
+				w.want(calls[i], w.exactly(s, values()), nil)
 			} else if !errors.Is(err, fault.ErrInjected) {
 				t.Errorf("call %d of %s: %v", i+1, calls[i], err)
 			}
