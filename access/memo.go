@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/cedar-policy/cedar-go"
+
+	"coffer/internal/recent"
 )
 
 // concern is the policies whose scope can hold for an action; the others decide nothing about it, whatever else they say, and are not evaluated.
@@ -58,47 +60,32 @@ func (p *Policy) concerns() {
 	}
 }
 
-// Limits of a memo: two generations of so many decisions, and no request that is longer.
+// Limits of a memo.
 const (
-	memoDecisions = 4096
-	memoKey       = 4 << 10 // bytes
+	memoDecisions = 8192
+	memoKey       = 4 << 10 // bytes of the longest request that is kept
 )
 
 // memo keeps decisions of one policy set by everything that they rest on. A decision is a function of the set and the request, so what is
 // kept is as good as what would be evaluated: a caller who has lost a role asks another question.
 type memo struct {
-	mu         sync.Mutex
-	young, old map[string]Decision
+	mu   sync.Mutex
+	kept recent.Map[string, Decision]
 }
 
 var memoKeys = sync.Pool{New: func() any { b := make([]byte, 0, 1024); return &b }}
 
-func (m *memo) get(key []byte) (Decision, bool) {
+func (m *memo) get(key string) (Decision, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	d, ok := m.young[string(key)]
-	if !ok {
-		if d, ok = m.old[string(key)]; ok {
-			m.put(string(key), d)
-		}
-	}
-	return d, ok
+	return m.kept.Get(key)
 }
 
-func (m *memo) keep(key []byte, d Decision) {
+func (m *memo) keep(key string, d Decision) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.put(string(key), d)
-}
-
-func (m *memo) put(key string, d Decision) {
-	if len(m.young) >= memoDecisions {
-		m.old, m.young = m.young, nil
-	}
-	if m.young == nil {
-		m.young = make(map[string]Decision)
-	}
-	m.young[key] = d
+	m.kept.Max = memoDecisions
+	m.kept.Put(key, d, 1)
 }
 
 // appendKey appends everything of a request that Decide rests on, each part with its length. What policies do not see (the caller's name,
@@ -189,12 +176,12 @@ func (p *Policy) remembered(r *Request, decide func() Decision) Decision {
 	defer memoKeys.Put(buf)
 	key := p.appendKey((*buf)[:0], r)
 	*buf = key
-	if d, ok := p.memo.get(key); ok {
+	if d, ok := p.memo.get(string(key)); ok {
 		return d.clone()
 	}
 	d := decide()
 	if len(key) <= memoKey {
-		p.memo.keep(key, d.clone())
+		p.memo.keep(string(key), d.clone())
 	}
 	return d
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 
+	"coffer/internal/recent"
 	"coffer/store"
 )
 
@@ -15,15 +16,12 @@ const decodedBytes = 16 << 20
 // for each write and authenticated with the value; whether that version is still the one that is stored is for the store to say, each time.
 // What is kept is what records hold: places, masked forms and notes, and no value.
 type decoded struct {
-	mu sync.Mutex
-	// Two generations: when the first is full it becomes the second, and the second is dropped. What is asked for comes back into the first.
-	young, old map[store.Key]decodedItem
-	size       int
+	mu   sync.Mutex
+	kept recent.Map[store.Key, decodedItem]
 }
 
 type decodedItem struct {
 	version string
-	size    int
 	is      any // *Record or []Line; nobody changes it
 }
 
@@ -33,16 +31,10 @@ func (d *decoded) get(it *store.Item) any {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	one, ok := d.young[it.Key]
-	if !ok {
-		if one, ok = d.old[it.Key]; ok && one.version == it.Version {
-			d.put(it.Key, one)
-		}
+	if one, ok := d.kept.Get(it.Key); ok && one.version == it.Version {
+		return one.is
 	}
-	if !ok || one.version != it.Version {
-		return nil
-	}
-	return one.is
+	return nil
 }
 
 func (d *decoded) keep(it *store.Item, is any) {
@@ -51,17 +43,8 @@ func (d *decoded) keep(it *store.Item, is any) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.put(it.Key, decodedItem{it.Version, len(it.Value), is})
-}
-
-func (d *decoded) put(k store.Key, one decodedItem) {
-	if d.size += one.size - d.young[k].size; d.size > decodedBytes/2 {
-		d.old, d.young, d.size = d.young, nil, one.size
-	}
-	if d.young == nil {
-		d.young = map[store.Key]decodedItem{}
-	}
-	d.young[k] = one
+	d.kept.Max = decodedBytes
+	d.kept.Put(it.Key, decodedItem{it.Version, is}, len(it.Key.Part)+len(it.Value))
 }
 
 // clone returns a copy of r that shares nothing with it that can be changed.
@@ -70,7 +53,7 @@ func (r *Record) clone() *Record {
 	f := &c.Finding
 	f.OnBucket.Tags, f.OnObject.Tags = slices.Clone(f.OnBucket.Tags), slices.Clone(f.OnObject.Tags)
 	f.Detections, f.Occurrences = slices.Clone(f.Detections), slices.Clone(f.Occurrences)
-	c.Stale, c.Tickets = slices.Clone(c.Stale), slices.Clone(c.Tickets)
+	c.Stale, c.Tickets, c.Attempts = slices.Clone(c.Stale), slices.Clone(c.Tickets), slices.Clone(c.Attempts)
 	c.Outcomes, c.Tallies = maps.Clone(c.Outcomes), maps.Clone(c.Tallies)
 	c.Confirmed, c.Closing = copied(c.Confirmed), copied(c.Closing)
 	c.Read, c.Was = copied(c.Read), copied(c.Was)

@@ -157,7 +157,7 @@ func TestDecodedIsBounded(t *testing.T) {
 			t.Fatal("what was kept a moment ago is gone")
 		}
 	}
-	if n := (len(d.young) + len(d.old)) * len(it.Value); n > decodedBytes {
+	if n := d.kept.Len() * len(it.Value); n > decodedBytes {
 		t.Errorf("%d bytes are kept", n)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 
+	"coffer/internal/recent"
 	"coffer/store"
 )
 
@@ -29,9 +30,7 @@ type cache struct {
 	at      state
 	known   bool // at is a state
 	writing bool // a commit of this process is under way
-	// Two generations: when the first is full it becomes the second, and the second is dropped. What is asked for comes back into the first.
-	young, old map[string]*kept
-	size       int // bytes in young
+	parts   recent.Map[string, *kept]
 }
 
 // kept is what is known of a part. It does not change.
@@ -72,10 +71,8 @@ func (c *cache) part(s state, part string) *kept {
 	if !c.known || c.at != s {
 		return nil
 	}
-	if p := c.young[part]; p != nil {
-		return p
-	}
-	return c.old[part]
+	p, _ := c.parts.Peek(part)
+	return p
 }
 
 // keepItem keeps what was read of k, in a transaction that began after the file was at the state s: an item, or that there is none.
@@ -133,10 +130,7 @@ func (c *cache) keep(s state, now func() (state, bool), part string, size int, a
 		c.empty()
 		c.at, c.known = s, true
 	}
-	p := c.young[part]
-	if p == nil {
-		p = c.old[part]
-	}
+	p, _ := c.parts.Peek(part)
 	n := &kept{size: len(part) + 128}
 	if p != nil && p.size+size <= cacheEntry {
 		// Whoever has p reads it without a lock.
@@ -145,13 +139,8 @@ func (c *cache) keep(s state, now func() (state, bool), part string, size int, a
 	}
 	n.size += size
 	add(n)
-	if c.young == nil {
-		c.young = map[string]*kept{}
-	}
-	c.young[part] = n
-	if c.size += n.size; c.size > cacheBytes/2 {
-		c.old, c.young, c.size = c.young, nil, 0
-	}
+	c.parts.Max = cacheBytes
+	c.parts.Put(part, n, n.size)
 }
 
 func cloned[K comparable, V any](m map[K]V) map[K]V {
@@ -166,7 +155,8 @@ func cloned[K comparable, V any](m map[K]V) map[K]V {
 }
 
 func (c *cache) empty() {
-	c.young, c.old, c.size, c.known = nil, nil, 0, false
+	c.parts.Clear()
+	c.known = false
 }
 
 // begin says that a commit of this process comes.
@@ -189,8 +179,7 @@ func (c *cache) end(moved bool, before, after state, batch []*request) {
 	for _, r := range batch {
 		for _, op := range r.ops {
 			if op.Verb != store.Check {
-				delete(c.young, op.Item.Key.Part)
-				delete(c.old, op.Item.Key.Part)
+				c.parts.Delete(op.Item.Key.Part)
 			}
 		}
 	}

@@ -1,12 +1,11 @@
 package sqlite
 
 import (
+	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
-	"sync/atomic"
 	"syscall"
-	"unsafe"
 
 	"coffer"
 )
@@ -94,20 +93,20 @@ func (w *watch) state() (state, bool) {
 	if w == nil || w.mem == nil {
 		return state{}, false
 	}
+	// SQLite writes the second copy first, so that they are the same only when both are whole. Were a half-written header taken for a state, it
+	// would be that of no state of the file, and nothing kept is true of it.
 	var s state
-	words := unsafe.Slice((*uint64)(unsafe.Pointer(&w.mem[0])), 2*len(s))
 	for i := range s {
-		s[i] = atomic.LoadUint64(&words[i])
+		s[i] = binary.NativeEndian.Uint64(w.mem[8*i:])
 	}
-	// The second copy is written first: if it is the same, the first was whole.
 	for i := range s {
-		if atomic.LoadUint64(&words[len(s)+i]) != s[i] {
+		if binary.NativeEndian.Uint64(w.mem[8*(len(s)+i):]) != s[i] {
 			return state{}, false
 		}
 	}
 	// Native byte order: the version of the format, and a byte that is 1 once the index is made.
 	const version = 3007000
-	if uint32(s[0]) != version || w.mem[12] != 1 {
+	if binary.NativeEndian.Uint32(w.mem) != version || w.mem[12] != 1 {
 		return state{}, false
 	}
 	return s, true
