@@ -189,6 +189,15 @@ func (p *Policy) Forbids(id string) bool {
 	return ok
 }
 
+// Text returns the policy with this id in Cedar's own layout, without its comments; "" for unknown ids.
+func (p *Policy) Text(id string) string {
+	pol := p.set.Get(cedar.PolicyID(id))
+	if pol == nil {
+		return ""
+	}
+	return string(pol.MarshalCedar())
+}
+
 // WhoMay returns those of the policies' roles with which somebody else, a person who just signed in, would be allowed the same
 // under the same circumstances: whom to ask after a denial. The names of roles are no secret; who holds them is not known here.
 func (p *Policy) WhoMay(r Request) []string {

@@ -602,6 +602,14 @@ type ReviewedFinding struct {
 	Grants          []string  `json:"grants" doc:"Requests, or broken glass, acted on."`
 }
 
+// MarkBody says that an access review of a person was done.
+type MarkBody struct {
+	Person string `json:"person" minLength:"1" maxLength:"128" doc:"Pseudonymous id."`
+	From   string `json:"from" maxLength:"40" doc:"First day or instant that was reviewed."`
+	To     string `json:"to,omitempty" maxLength:"40" doc:"Last day or instant, included; now when left out."`
+	Note   string `json:"note" minLength:"1" maxLength:"2000" doc:"What came of it."`
+}
+
 // SeenBody asks who saw a value.
 type SeenBody struct {
 	Value string `json:"value" minLength:"1" maxLength:"262144"`

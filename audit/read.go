@@ -32,6 +32,8 @@ type Filter struct {
 	Newest bool
 	// Index chooses entries from this position of the log on, and those that have none yet.
 	Index int64
+	// Before, unless it is 0, chooses entries below this position of the log alone, and none that have no position yet.
+	Before int64
 
 	terms []term // of the grammar; see [ParseFilter]
 }
@@ -52,6 +54,7 @@ func (f Filter) Match(e *Entry) bool {
 		(f.From.IsZero() || !e.Time.Before(f.From)) &&
 		(f.To.IsZero() || e.Time.Before(f.To)) &&
 		(e.Index < 0 || e.Index >= f.Index) &&
+		(f.Before == 0 || e.Index >= 0 && e.Index < f.Before) &&
 		!slices.ContainsFunc(f.terms, func(t term) bool { return !t.match(e) })
 }
 
@@ -74,6 +77,9 @@ func (l *Log) Entries(ctx context.Context, f Filter) iter.Seq2[Entry, error] {
 			return
 		}
 		young := func() bool {
+			if f.Before > 0 {
+				return true
+			}
 			entries, err := l.unsequenced(ctx, size)
 			if err != nil {
 				yield(Entry{}, fmt.Errorf("reading the audit log: %w", err))
@@ -93,6 +99,9 @@ func (l *Log) Entries(ctx context.Context, f Filter) iter.Seq2[Entry, error] {
 			return
 		}
 		bundles := (size + tileWidth - 1) >> tileHeight
+		if f.Before > 0 {
+			bundles = min(bundles, (f.Before+tileWidth-1)>>tileHeight)
+		}
 		first := min(max(f.Index, 0)>>tileHeight, bundles)
 		for k := range bundles - first {
 			n := first + k

@@ -39,6 +39,7 @@ type Reviewed struct {
 	Types                           []string
 	Reasons                         map[string]int // reason code -> reveals, possible ones included
 	Findings                        []ReviewedFinding
+	Hours                           [24]int   // reveals, possible ones included, by the hour of the day in which they were asked for
 	First, Last                     time.Time // of what they did
 	LastReveal                      time.Time // zero: none
 }
@@ -60,6 +61,51 @@ const MaxReview = 400 * 24 * time.Hour
 type ReviewOptions struct {
 	From, To        time.Time
 	Person, Finding string
+	Zone            *time.Location // of the hours of the day; nil: UTC
+}
+
+// stepReviewed is what the entry of [Log.MarkReviewed] calls its act.
+const stepReviewed = "reviewed"
+
+// MarkReviewed records that whoever holds the permit for [access.AuditRead] looked at what a person did from a time on until another,
+// with the note of the permit's circumstances. When it returns nil the entry is durable.
+func (l *Log) MarkReviewed(ctx context.Context, p *Permit, person string, from, to time.Time) error {
+	if p == nil || p.action != access.AuditRead || !access.ValidID(person) || !from.Before(to) {
+		return fmt.Errorf("marking an access review: %w", coffer.ErrInvalid)
+	}
+	e := p.Entry(Done)
+	e.Detail = map[string]string{
+		"step": stepReviewed, "person": person, "from": from.UTC().Format(time.RFC3339), "to": to.UTC().Format(time.RFC3339),
+	}
+	_, err := l.Append(ctx, e)
+	return err
+}
+
+// Mark is a review of what a person did that somebody marked as done.
+type Mark struct {
+	At       time.Time
+	By       string // pseudonymous id
+	Person   string
+	From, To time.Time // the period that was reviewed
+	Note     string
+}
+
+// Marks returns the reviews that were marked as done from a time on, oldest first. Reading needs [access.AuditRead], which the caller checks.
+func (l *Log) Marks(ctx context.Context, from time.Time) ([]Mark, error) {
+	var out []Mark
+	for e, err := range l.Entries(ctx, Filter{From: from, Action: string(access.AuditRead), Outcome: Done}) {
+		if err != nil {
+			return nil, err
+		}
+		if e.Detail["step"] != stepReviewed {
+			continue
+		}
+		m := Mark{At: e.Time, By: e.Actor.ID, Person: e.Detail["person"], Note: e.Note}
+		m.From, _ = time.Parse(time.RFC3339, e.Detail["from"]) // as MarkReviewed wrote them
+		m.To, _ = time.Parse(time.RFC3339, e.Detail["to"])
+		out = append(out, m)
+	}
+	return out, nil
 }
 
 // pending is an intent of a reveal of which no result has come yet.
@@ -76,7 +122,11 @@ func (l *Log) Review(ctx context.Context, o ReviewOptions) (*Review, error) {
 	if !o.From.Before(o.To) || o.To.Sub(o.From) > MaxReview {
 		return nil, fmt.Errorf("access review: the period ends after it begins, and is at most %d days long: %w", MaxReview/(24*time.Hour), coffer.ErrInvalid)
 	}
-	rv := &reviewer{people: map[string]*Reviewed{}, findings: map[string]map[string]*ReviewedFinding{}, open: map[Ref]*pending{}, results: map[Ref]Outcome{}}
+	zone := o.Zone
+	if zone == nil {
+		zone = time.UTC
+	}
+	rv := &reviewer{zone: zone, people: map[string]*Reviewed{}, findings: map[string]map[string]*ReviewedFinding{}, open: map[Ref]*pending{}, results: map[Ref]Outcome{}}
 	for e, err := range l.Entries(ctx, Filter{From: o.From, Actor: o.Person, Finding: o.Finding}) {
 		if err != nil {
 			return nil, err
@@ -91,6 +141,7 @@ func (l *Log) Review(ctx context.Context, o ReviewOptions) (*Review, error) {
 
 // reviewer gathers a review.
 type reviewer struct {
+	zone     *time.Location
 	people   map[string]*Reviewed
 	findings map[string]map[string]*ReviewedFinding // person -> finding
 	open     map[Ref]*pending
@@ -182,6 +233,7 @@ func (rv *reviewer) reveal(w *pending, o Outcome) {
 		f.Reveals++
 	}
 	p.Reasons[w.reason]++
+	p.Hours[w.at.In(rv.zone).Hour()]++
 	for _, t := range w.types {
 		p.Types = insert(p.Types, t)
 	}

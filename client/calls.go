@@ -270,6 +270,12 @@ func (cl *Client) Review(ctx context.Context, period url.Values) (api.Review, er
 	return get[api.Review](ctx, cl, at("audit", "review"), period)
 }
 
+// MarkReviewed records that the caller reviewed what a person did in a period.
+func (cl *Client) MarkReviewed(ctx context.Context, m api.MarkBody) error {
+	_, err := post[struct{}](ctx, cl, at("audit", "review"), m)
+	return err
+}
+
 // Seen returns who saw a value, from since on; empty: ever.
 func (cl *Client) Seen(ctx context.Context, value, since string) ([]api.Sight, error) {
 	out, err := post[api.Sights](ctx, cl, at("audit", "seen"), api.SeenBody{Value: value, Since: since})

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -227,17 +228,11 @@ func (s *Server) logRoutes() {
 		summary: "Access review: who saw what in a period, when and why",
 		doc:     "A period of at most 400 days. Intents without a result are counted apart: the values may have been shown.",
 	}, func(ctx context.Context, c *call, in *reviewIn) (*reply[api.Review], error) {
-		now := s.Now()
-		o := audit.ReviewOptions{To: now, Person: in.Person, Finding: in.Finding}
-		m, ok := filter.ParseMoment(in.From)
-		o.From, _ = m.At(now)
-		if ok && in.To != "" {
-			m, ok = filter.ParseMoment(in.To)
-			_, o.To = m.At(now)
+		o, err := s.period(in.From, in.To)
+		if err != nil {
+			return nil, err
 		}
-		if !ok {
-			return nil, errTime
-		}
+		o.Person, o.Finding = in.Person, in.Finding
 		if err := s.reads(ctx, c, "review"); err != nil {
 			return nil, err
 		}
@@ -254,6 +249,13 @@ func (s *Server) logRoutes() {
 			out.Body.People = append(out.Body.People, p)
 		}
 		return out, nil
+	})
+	handle(s, &route{
+		id: "mark-review", method: http.MethodPost, path: "/v1/audit/review", tag: "log", action: access.AuditRead, status: http.StatusNoContent,
+		summary: "Record that an access review of a person was done, with a note",
+	}, func(ctx context.Context, c *call, in *body[api.MarkBody]) (*struct{}, error) {
+		b := &in.Body
+		return &struct{}{}, s.markReviewed(ctx, c, b.Person, b.From, b.To, b.Note)
 	})
 	handle(s, &route{
 		id: "find-sights", method: http.MethodPost, path: "/v1/audit/seen", tag: "log", action: access.AuditRead,
@@ -333,6 +335,40 @@ func (s *Server) logRoutes() {
 		}
 		return &struct{}{}, s.Guard.Log.Forget(ctx, permit, in.Person)
 	})
+}
+
+// period reads the period of a review.
+func (s *Server) period(from, to string) (audit.ReviewOptions, error) {
+	now := s.Now()
+	o := audit.ReviewOptions{To: now}
+	m, ok := filter.ParseMoment(from)
+	o.From, _ = m.At(now)
+	if ok && to != "" {
+		m, ok = filter.ParseMoment(to)
+		_, o.To = m.At(now)
+	}
+	if !ok {
+		return o, errTime
+	}
+	return o, nil
+}
+
+// markReviewed records that the caller reviewed what a person did.
+func (s *Server) markReviewed(ctx context.Context, c *call, person, from, to, note string) error {
+	o, err := s.period(from, to)
+	if err != nil {
+		return err
+	}
+	if strings.TrimSpace(note) == "" {
+		return fmt.Errorf("say in a note what came of the review: %w", coffer.ErrInvalid)
+	}
+	how := c.ask.Context
+	how.Note = note
+	permit, err := s.Guard.Check(ctx, c.ask.Caller, access.AuditRead, access.Resource{Kind: access.System}, how)
+	if err != nil {
+		return err
+	}
+	return s.Guard.Log.MarkReviewed(ctx, permit, person, o.From, o.To)
 }
 
 // exportWriter writes an export without flushing each line.

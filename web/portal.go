@@ -134,12 +134,15 @@ type navGroup struct {
 type navEntry struct {
 	Name, Path, Icon, Key string
 	Here                  bool
+	need                  access.Action // without which the place is not offered; empty: it is to everybody
 }
 
 // logState is the state of the log as the foot of the navigation shows it.
 type logState struct {
-	Entries int64
-	Failed  bool
+	Entries  int64
+	Failed   bool
+	Verified string // when it was last proved whole, in the reader's zone; empty: not since the server started
+	Broken   bool   // it was found not to be
 }
 
 // page registers a page. It panics as [Server.claim] does. h runs after every gate that the API has; what it returns as an error is shown as
@@ -151,22 +154,21 @@ func (s *Server) page(rt *route, h func(context.Context, *visit) (*screen, error
 		c := of(ctx)
 		c.r, c.route, c.page = r, rt.id, true
 		v := &visit{call: c, zone: zoneOf(r), now: s.Now()}
+		malformed := false
+		if r.Method == http.MethodPost && r.Header.Get("Content-Type") == formType {
+			r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+			malformed = r.ParseForm() != nil
+			v.form = r.PostForm
+		}
 		if rt.action != "" {
-			// The form is for the domain package to judge: nothing of it is needed to ask whether this may be done at all.
-			asked := *rt
-			asked.lines = []string{formType}
-			if p := s.admit(ctx, c, &asked); p != nil {
+			if p := s.admit(ctx, c, rt); p != nil {
 				s.show(w, v, s.instead(v, p))
 				return
 			}
 		}
-		if r.Method == http.MethodPost && r.Header.Get("Content-Type") == formType {
-			r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-			if r.ParseForm() != nil {
-				s.show(w, v, s.instead(v, newProblem(c, "malformed", details["malformed"])))
-				return
-			}
-			v.form = r.PostForm
+		if malformed {
+			s.show(w, v, s.instead(v, newProblem(c, "malformed", details["malformed"])))
+			return
 		}
 		sc, err := h(ctx, v)
 		if err != nil {
@@ -249,7 +251,7 @@ func (s *Server) show(w http.ResponseWriter, v *visit, sc *screen) {
 }
 
 func (s *Server) frame(w http.ResponseWriter, v *visit, sc *screen) frame {
-	f := frame{Title: sc.title, Nav: sc.nav, Data: sc.data, Theme: themeOf(v.r), Build: s.Home.Build().Version}
+	f := frame{Title: sc.title, Nav: sc.nav, Data: sc.data, Theme: themeOf(v.r), Keys: lettersOf(v.r), Build: s.Home.Build().Version}
 	if v.r.Method == http.MethodGet {
 		f.Path = v.r.URL.RequestURI()
 	}
@@ -264,8 +266,6 @@ func (s *Server) frame(w http.ResponseWriter, v *visit, sc *screen) frame {
 			http.SetCookie(w, hostCookie(saidCookie, "", -1))
 		}
 	}
-	k, err := v.r.Cookie(keysCookie)
-	f.Keys = err != nil || k.Value != "off"
 	if !v.asked {
 		return f
 	}
@@ -276,26 +276,39 @@ func (s *Server) frame(w http.ResponseWriter, v *visit, sc *screen) frame {
 	if !v.session.Until.IsZero() {
 		f.SignedInUntil = v.session.Until.UTC().Format(time.RFC3339)
 	}
-	f.Groups = navigation(sc.nav)
+	f.Groups = navigation(sc.nav, func(a access.Action) bool {
+		return s.may(v.r.Context(), v.call, a, access.Resource{Kind: access.System}, v.ask.Context)
+	})
 	n, err := s.Guard.Log.Size()
 	f.Log = logState{Entries: n, Failed: err != nil}
+	if last := s.proof.last(); last.known && last.err == nil {
+		f.Log.Verified, f.Log.Broken = last.at.In(v.zone).Format("15:04 MST"), last.value.Count > 0
+	}
 	return f
 }
 
-// navigation is the list of places, with the one where the reader is.
-func navigation(here string) []navGroup {
+// navigation is the list of places that are open to the reader, with the one where they are.
+func navigation(here string, may func(access.Action) bool) []navGroup {
 	groups := []navGroup{
 		{"Investigate", []navEntry{
 			{Name: "Overview", Path: "/overview", Icon: "overview", Key: "o"}, {Name: "Findings", Path: "/findings", Icon: "findings", Key: "f"},
+			{Name: "Search by value", Path: "/search", Icon: "search-value", Key: "v", need: access.ValueSearch},
 		}},
 		{"Change", []navEntry{
 			{Name: "Requests", Path: "/requests", Icon: "requests", Key: "r"}, {Name: "Fixes", Path: "/fixes", Icon: "fix", Key: "x"},
 			{Name: "Certificates", Path: "/certificates", Icon: "certificate", Key: "c"},
 		}},
+		{"Account for", []navEntry{
+			{Name: "Audit log", Path: "/audit", Icon: "log", Key: "a", need: access.AuditRead}, {Name: "Access review", Path: "/access-review", Icon: "people", Key: "w", need: access.AuditRead},
+			{Name: "Policies", Path: "/policies", Icon: "shield", Key: "p"},
+		}},
+		{"", []navEntry{{Name: "People", Path: "/people", Icon: "key", need: access.AdminUser}, {Name: "Settings and health", Path: "/settings", Icon: "settings", Key: "s"}}},
 	}
-	for _, g := range groups {
-		for i := range g.Entries {
-			g.Entries[i].Here = g.Entries[i].Path == here
+	for i := range groups {
+		g := &groups[i]
+		g.Entries = slices.DeleteFunc(g.Entries, func(e navEntry) bool { return e.need != "" && !may(e.need) })
+		for j := range g.Entries {
+			g.Entries[j].Here = g.Entries[j].Path == here
 		}
 	}
 	return groups
@@ -444,6 +457,12 @@ func (s *Server) portalRoutes() {
 	s.fixPages()
 	s.requestPages()
 	s.certificatePages()
+	s.searchPages()
+	s.auditPages()
+	s.reviewPages()
+	s.policyPages()
+	s.settingsPages()
+	s.peoplePages()
 }
 
 // meta is the circumstances of a request to sign in.

@@ -284,7 +284,7 @@ func (s *Server) findingPage(ctx context.Context, v *visit, id, part string, sho
 	if p.Back = "/findings"; p.List != "" {
 		p.Back += "?" + p.List
 	}
-	if !slices.Contains([]string{"object", "notes", "timeline", "raw"}, part) {
+	if !slices.Contains([]string{"object", "notes", "timeline", "raw", "same"}, part) {
 		part = "values"
 	}
 	p.Part = part
@@ -315,6 +315,11 @@ func (s *Server) findingPage(ctx context.Context, v *visit, id, part string, sho
 	}{{"values", "Values", rec.Sealed}, {"object", "Object", -1}, {"notes", "Notes", rec.Notes}, {"timeline", "Timeline", -1}, {"raw", "Raw JSON", -1}} {
 		p.Parts = append(p.Parts, tab{Name: one.name, Count: one.n, To: findingPath(f.ID, p.List, one.id), Here: one.id == part})
 	}
+	same := tab{Name: "Same values", Count: -1, To: "/findings/" + url.PathEscape(f.ID) + "/same", Here: part == "same"}
+	if p.List != "" {
+		same.To += "?list=" + url.QueryEscape(p.List)
+	}
+	p.Parts = slices.Insert(p.Parts, 2, same)
 	switch part {
 	case "values":
 		if err := p.groups(s, v, rec, lines, shown); err != nil {

@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/csv"
@@ -270,7 +271,7 @@ func (s *Server) findingList(ctx context.Context, v *visit, q url.Values, words 
 		to, _, err := link(todo()...)
 		return &screen{to: to}, err
 	}
-	p := &findingsPage{Query: keep(f.String(), q), Words: words, Order: q.Get("order"), Owner: v.ask.Caller.ID, Group: q.Get("group"), Columns: columnsOf(q.Get("cols"))}
+	p := &findingsPage{Query: keep(f.String(), q), Words: words, Order: q.Get("order"), Owner: v.ask.Caller.ID, Group: q.Get("group"), Columns: columnsOf(cmp.Or(q.Get("cols"), columnsChosen(v.r)))}
 	p.Here, p.Fields = "/findings?"+p.Query, filterFields
 	for _, pair := range f.Pairs() {
 		// A comparison has its operator before the first "=", a value may have more of them.

@@ -289,6 +289,11 @@ type circumstances struct {
 
 // peek reads the circumstances of a request from its body, whatever else is wrong with it, and leaves the body to be read again.
 func peek(c *call) (said circumstances, err error) {
+	if c.page {
+		// A form that says too little is shown again by the page, with what was typed; only the way in counts here. PostForm is nil
+		// unless the body is a form.
+		return circumstances{Purpose: c.r.PostForm.Get("purpose"), Grant: c.r.PostForm.Get("grant")}, nil
+	}
 	if c.r.Body == nil || c.r.Body == http.NoBody {
 		return said, nil
 	}

@@ -131,6 +131,11 @@ type Server struct {
 	runner  *runner
 	tick    time.Duration // between two looks of a stream
 
+	proof  *latest[*audit.Report]   // of the log
+	health *latest[[]api.Diagnosis] // of the installation
+	tally  *tally                   // of the log
+	looks  sync.WaitGroup           // that run in the background
+
 	published func() error // makes doc and pages
 
 	closing chan struct{}
@@ -156,6 +161,7 @@ func New(c Config) (*Server, error) {
 	for _, h := range c.Hosts {
 		s.hosts = append(s.hosts, strings.ToLower(h))
 	}
+	s.proof, s.health, s.tally = newLatest[*audit.Report](s), newLatest[[]api.Diagnosis](s), newTally()
 	s.runner = newRunner(s)
 	s.metrics = newMetrics(s)
 	s.api = humago.New(handlers{s}, huma.Config{
@@ -207,6 +213,7 @@ func (s *Server) register() (err error) {
 func (s *Server) Close() {
 	s.close.Do(func() { close(s.closing) })
 	s.runner.close()
+	s.looks.Wait()
 }
 
 // EndStreams ends the streams that are open, so that a graceful shutdown does not wait for their readers.

@@ -113,39 +113,9 @@ func (s *Server) valueRoutes() {
 		if err := match(c, in.IfMatch, now.ETag); err != nil {
 			return nil, err
 		}
-		var on, off []coffer.DataType
-		for _, t := range in.Body.Types {
-			if !slices.Contains(now.Body.Types, t) && !slices.Contains(on, coffer.DataType(t)) {
-				on = append(on, coffer.DataType(t))
-			}
-		}
-		for _, t := range now.Body.Types {
-			if !slices.Contains(in.Body.Types, t) {
-				off = append(off, coffer.DataType(t))
-			}
-		}
-		if len(off) > 0 {
-			if err := s.Vault.TurnIndex(ctx, c.ask, off, false); err != nil {
-				return nil, err
-			}
-		}
-		started := ""
-		if len(on) > 0 {
-			if err := s.Vault.TurnIndex(ctx, c.ask, on, true); err != nil {
-				return nil, err
-			}
-			var ids []string
-			for sum, err := range s.Desk.Records.All(ctx) {
-				if err != nil {
-					return nil, err
-				}
-				ids = append(ids, sum.ID)
-			}
-			j, err := s.runner.start(ctx, c, kindIndex, "", map[string]string{"types": joinTypes(on)}, ids)
-			if err != nil {
-				return nil, err
-			}
-			started = j.ID
+		started, err := s.setIndex(ctx, c, in.Body.Types)
+		if err != nil {
+			return nil, err
 		}
 		out, err := s.index(ctx)
 		if err != nil {
@@ -156,6 +126,49 @@ func (s *Server) valueRoutes() {
 		}
 		return out, nil
 	})
+}
+
+// setIndex turns the index of exactly these types on. It returns the job that enters the values that are sealed already; empty: there is
+// nothing to enter.
+func (s *Server) setIndex(ctx context.Context, c *call, types []string) (string, error) {
+	now, err := s.Vault.Indexed(ctx)
+	if err != nil {
+		return "", err
+	}
+	var on, off []coffer.DataType
+	for _, t := range types {
+		if !slices.Contains(now, coffer.DataType(t)) && !slices.Contains(on, coffer.DataType(t)) {
+			on = append(on, coffer.DataType(t))
+		}
+	}
+	for _, t := range now {
+		if !slices.Contains(types, string(t)) {
+			off = append(off, t)
+		}
+	}
+	if len(off) > 0 {
+		if err := s.Vault.TurnIndex(ctx, c.ask, off, false); err != nil {
+			return "", err
+		}
+	}
+	if len(on) == 0 {
+		return "", nil
+	}
+	if err := s.Vault.TurnIndex(ctx, c.ask, on, true); err != nil {
+		return "", err
+	}
+	var ids []string
+	for sum, err := range s.Desk.Records.All(ctx) {
+		if err != nil {
+			return "", err
+		}
+		ids = append(ids, sum.ID)
+	}
+	j, err := s.runner.start(ctx, c, kindIndex, "", map[string]string{"types": joinTypes(on)}, ids)
+	if err != nil {
+		return "", err
+	}
+	return j.ID, nil
 }
 
 func joinTypes(types []coffer.DataType) string {
