@@ -26,7 +26,7 @@ func (l *Log) Prove(index int64) ([]byte, error) {
 	if index < 0 || index >= cp.Size {
 		return nil, fmt.Errorf("entry of the log: %w", coffer.ErrNotFound)
 	}
-	reader := tlog.TileHashReader(tlog.Tree{N: cp.Size, Hash: cp.Root}, tiles{l.sequencer.files.read})
+	reader := tlog.TileHashReader(tlog.Tree{N: cp.Size, Hash: cp.Root}, tiles{l.sequencer.files})
 	proof, err := tlog.ProveRecord(cp.Size, index, reader)
 	if err != nil {
 		return nil, fmt.Errorf("proving an entry of the log: %w: %w", err, coffer.ErrCorrupt)
