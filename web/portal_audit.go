@@ -76,8 +76,8 @@ type logRow struct {
 	ID                 string
 }
 
-// act is an entry with the intent that it is the result of, and with what became of values that it showed.
-type act struct {
+// logAct is an entry with the intent that it is the result of, and with what became of values that it showed.
+type logAct struct {
 	audit.Entry
 	intent *audit.Entry
 	after  []audit.Entry
@@ -401,7 +401,7 @@ func (p *auditPage) chips(ctx context.Context, s *Server, v *visit, q url.Values
 
 // acts returns a page of the acts that a filter chooses, the newest first: those before a place of the log, or those right after one.
 // An intent stands with its result; alone only where there is none, or where intents say that they are asked for.
-func (s *Server) acts(ctx context.Context, f audit.Filter, intents bool, before, after int64) (list []act, more bool, err error) {
+func (s *Server) acts(ctx context.Context, f audit.Filter, intents bool, before, after int64) (list []logAct, more bool, err error) {
 	if after > 0 {
 		list, more, err = s.actsAfter(ctx, f, intents, after)
 		if err != nil || len(list) == logPage {
@@ -427,7 +427,7 @@ func (s *Server) acts(ctx context.Context, f audit.Filter, intents bool, before,
 			if len(list) == logPage {
 				more = true
 			} else {
-				a := act{Entry: e}
+				a := logAct{Entry: e}
 				if e.Action == access.ValueReveal && e.Outcome == audit.Done {
 					a.after = looks[e.Actor.ID+" "+e.Finding]
 					delete(looks, e.Actor.ID+" "+e.Finding)
@@ -453,7 +453,7 @@ func (s *Server) acts(ctx context.Context, f audit.Filter, intents bool, before,
 }
 
 // actsAfter returns the page of acts right after a place of the log.
-func (s *Server) actsAfter(ctx context.Context, f audit.Filter, intents bool, after int64) (list []act, more bool, err error) {
+func (s *Server) actsAfter(ctx context.Context, f audit.Filter, intents bool, after int64) (list []logAct, more bool, err error) {
 	begun := map[audit.Ref]*audit.Entry{}
 	for e, err := range s.Guard.Log.Entries(ctx, audit.Filter{Index: after}) {
 		if err != nil {
@@ -472,14 +472,14 @@ func (s *Server) actsAfter(ctx context.Context, f audit.Filter, intents bool, af
 			more = true
 			break
 		}
-		list = append(list, act{Entry: e, intent: begun[e.Intent]})
+		list = append(list, logAct{Entry: e, intent: begun[e.Intent]})
 	}
 	slices.Reverse(list)
 	return list, more, nil
 }
 
 // logRow makes the row of an act.
-func (s *Server) logRow(ctx context.Context, v *visit, a *act, names map[string]string) logRow {
+func (s *Server) logRow(ctx context.Context, v *visit, a *logAct, names map[string]string) logRow {
 	e := &a.Entry
 	who := func(id string) string {
 		name, ok := names[id]
