@@ -93,17 +93,36 @@ func (a *App) Backup(ctx context.Context, ask access.Ask, dir string, opt Backup
 	if err := emptyDir(dir); err != nil {
 		return nil, err
 	}
+	var intent audit.Ref
 	keys := len(opt.Passphrase) > 0
 	if keys {
-		err = a.Remedy.RecordKeyBackup(ctx, permit)
+		intent, err = a.Remedy.RecordKeyBackup(ctx, permit)
 	} else {
 		e := permit.Entry(audit.Intent)
 		e.Detail = map[string]string{"step": "backup", "keys": "false"}
-		_, err = a.Log.Append(ctx, e)
+		intent, err = a.Log.Append(ctx, e)
 	}
 	if err != nil {
 		return nil, err
 	}
+	m, err := a.copyTo(ctx, dir, opt)
+	e := permit.Entry(audit.Done)
+	if err != nil {
+		e = permit.Entry(audit.Failed)
+	}
+	e.Intent, e.Detail = intent, map[string]string{"step": "backup", "keys": strconv.FormatBool(keys)}
+	if m != nil {
+		e.Detail["files"] = strconv.Itoa(len(m.Files))
+	}
+	if _, lerr := a.Log.Append(ctx, e); lerr != nil {
+		err = errors.Join(err, lerr)
+	}
+	return m, err
+}
+
+// copyTo makes the backup whose intent is on record.
+func (a *App) copyTo(ctx context.Context, dir string, opt BackupOptions) (*Manifest, error) {
+	keys := len(opt.Passphrase) > 0
 	b := &backup{a: a, dir: dir, m: Manifest{Format: backupFormat, Version: backupVersion, Home: HomeFormat, Created: a.Now().UTC(), Keys: keys}}
 	if err := b.write(ctx, opt); err != nil {
 		return nil, fmt.Errorf("backup %s: %w", dir, err)
@@ -123,10 +142,7 @@ func (a *App) Backup(ctx context.Context, ask access.Ask, dir string, opt Backup
 	if err := durable.WriteFile(filepath.Join(dir, manifestFile), text, 0o600); err != nil {
 		return nil, fmt.Errorf("backup %s: %w: %w", dir, coffer.ErrUnavailable, err)
 	}
-	e := permit.Entry(audit.Done)
-	e.Detail = map[string]string{"step": "backup", "keys": strconv.FormatBool(keys), "files": strconv.Itoa(len(b.m.Files))}
-	_, err = a.Log.Append(ctx, e)
-	return &b.m, err
+	return &b.m, nil
 }
 
 // emptyDir makes the folder if it is missing, and refuses one that holds something.

@@ -15,13 +15,12 @@ import (
 //	BK  <time>  a backup of the keys was begun
 
 // RecordKeyBackup records that a backup of the key table is about to be made. It must have succeeded before the table is copied.
-// The permit is that of the backup.
-func (m *Remedy) RecordKeyBackup(ctx context.Context, permit *audit.Permit) error {
+// The permit is that of the backup; the entry is its intent.
+func (m *Remedy) RecordKeyBackup(ctx context.Context, permit *audit.Permit) (audit.Ref, error) {
 	e := permit.Entry(audit.Intent)
 	e.Detail = map[string]string{"step": "backup", "keys": "true"}
-	_, err := m.Guard.Log.Apply(ctx, e, store.Op{Verb: store.Put, Expect: store.Any, Item: store.Item{
+	return m.Guard.Log.Apply(ctx, e, store.Op{Verb: store.Put, Expect: store.Any, Item: store.Item{
 		Key: store.Key{Part: "BK", Sort: m.Now().UTC().Format(time.RFC3339Nano)}, Value: []byte("keys"), Version: store.NewVersion()}})
-	return err
 }
 
 // keyBackups names the backups of the key table with which what the purge of p destroyed can be opened still.

@@ -7,6 +7,7 @@ import (
 
 	"coffer/access"
 	"coffer/api"
+	"coffer/audit"
 	"coffer/grant"
 )
 
@@ -114,8 +115,15 @@ func (s *Server) accessRoutes() {
 	handle(s, &route{
 		id: "list-glass", method: http.MethodGet, path: "/v1/access/glass", tag: "access", action: access.FindingList,
 		summary: "Broken glass that nobody has reviewed: nobody's secret",
-	}, func(ctx context.Context, _ *call, _ *none) (*reply[api.Requests], error) {
+	}, func(ctx context.Context, c *call, _ *none) (*reply[api.Requests], error) {
+		permit, err := s.Guard.Check(ctx, c.ask.Caller, access.FindingList, access.Resource{Kind: access.System}, c.ask.Context)
+		if err != nil {
+			return nil, err
+		}
 		list, err := s.Grants.Glass(ctx)
+		if err == nil {
+			err = s.Guard.Log.Later(ctx, permit.Entry(audit.Done))
+		}
 		if err != nil {
 			return nil, err
 		}

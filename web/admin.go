@@ -11,6 +11,7 @@ import (
 	"coffer"
 	"coffer/access"
 	"coffer/api"
+	"coffer/audit"
 	"coffer/check"
 )
 
@@ -105,7 +106,16 @@ func (s *Server) adminRoutes() {
 	handle(s, &route{
 		id: "show-config", method: http.MethodGet, path: "/v1/config", tag: "installation", action: access.AdminCheck,
 		summary: "The configuration in force, without what could open anything",
-	}, func(context.Context, *call, *none) (*reply[api.Config], error) {
+	}, func(ctx context.Context, c *call, _ *none) (*reply[api.Config], error) {
+		permit, err := s.Guard.Check(ctx, c.ask.Caller, access.AdminCheck, access.Resource{Kind: access.System}, c.ask.Context)
+		if err != nil {
+			return nil, err
+		}
+		e := permit.Entry(audit.Done)
+		e.Detail = map[string]string{"step": "config"}
+		if _, err := s.Guard.Log.Append(ctx, e); err != nil {
+			return nil, err
+		}
 		return &reply[api.Config]{Status: http.StatusOK, Body: s.Home.Config()}, nil
 	})
 	handle(s, &route{
