@@ -2,8 +2,10 @@ package web_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"net/http"
 	"net/url"
 	"os"
@@ -18,6 +20,7 @@ import (
 	"coffer/app"
 	"coffer/audit"
 	"coffer/demo"
+	"coffer/macie"
 	"coffer/web"
 )
 
@@ -33,38 +36,46 @@ type kind struct {
 
 // kinds are the kinds of entries: every action, with what section "Entry" of docs/format-log.md promises and the act has to say.
 var kinds = map[access.Action]kind{
-	access.EventIngest:   {about: "finding object occurrences", detail: "occurrences sealed state step", outcome: "done", also: []string{"received", "seal", "tag"}},
-	access.EventConfirm:  {about: "finding", outcome: "done"},
-	access.FindingList:   {outcome: "done", also: []string{"export"}},
-	access.FindingRead:   {about: "finding", outcome: "done"},
-	access.ObjectRead:    {about: "object", outcome: "done"},
-	access.ValueReveal:   {about: "finding object occurrences values", detail: "types", outcome: "intent done", reason: true},
-	access.ValueSearch:   {detail: "types", outcome: "intent done", also: []string{"seen"}},
-	access.VerdictSet:    {about: "finding object", detail: "change", outcome: "done"},
-	access.RemedyPlan:    {about: "plan", detail: "action", outcome: "done"},
-	access.RemedyApprove: {about: "plan", outcome: "done"},
-	access.RemedyApply:   {about: "plan", outcome: "intent done"},
-	access.RemedyUndo:    {about: "plan", outcome: "intent done"},
-	access.RemedyPurge:   {about: "plan", outcome: "intent done"},
-	access.AccessList:    {outcome: "done"},
-	access.AccessRequest: {about: "finding", detail: "by for hash request seconds state step values", outcome: "done", reason: true},
-	access.AccessApprove: {about: "finding", detail: "by for hash request seconds state step values", outcome: "done", also: []string{"approve", "denied"}},
-	access.AccessBreak:   {detail: "by hash request seconds state step values", outcome: "done", reason: true},
-	access.AccessReview:  {detail: "by hash request step", outcome: "done"},
-	access.AuditRead:     {detail: "step", outcome: "done", also: []string{"list", "export", "review", "checkpoint", "verify", "person"}},
-	access.SessionStart:  {outcome: "done"},
-	access.SessionEnd:    {outcome: "done"},
-	access.TokenCreate:   {outcome: "done"},
-	access.KeyRotate:     {outcome: "done"},
-	access.PolicyWrite:   {detail: "from to", outcome: "done", system: true},
-	access.AdminUser:     {outcome: "done"},
-	access.AdminToken:    {outcome: "done"},
-	access.AdminIndex:    {detail: "index types", outcome: "done"},
-	access.AdminObject:   {outcome: "done"},
-	access.AdminPerson:   {outcome: "done"},
-	access.AdminBackup:   {detail: "keys step", outcome: "intent done"},
-	access.AdminCheck:    {outcome: "done"},
-	access.AdminJob:      {outcome: "done"},
+	access.EventIngest:    {about: "finding object occurrences", detail: "occurrences sealed state step", outcome: "done", also: []string{"received", "seal", "tag"}},
+	access.EventReconcile: {detail: "step since until listed", outcome: "done"},
+	access.EventConfirm:   {about: "finding", outcome: "done"},
+	access.FindingList:    {outcome: "done", also: []string{"export"}},
+	access.FindingRead:    {about: "finding", outcome: "done"},
+	access.ObjectRead:     {about: "object", outcome: "done"},
+	access.ValueReveal:    {about: "finding object occurrences values", detail: "types", outcome: "intent done", reason: true},
+	access.ValueSearch:    {detail: "types", outcome: "intent done", also: []string{"seen"}},
+	access.VerdictSet:     {about: "finding object", detail: "change", outcome: "done"},
+	access.RemedyPlan:     {about: "plan", detail: "action", outcome: "done"},
+	access.RemedyApprove:  {about: "plan", outcome: "done"},
+	access.RemedyApply:    {about: "plan", outcome: "intent done"},
+	access.RemedyUndo:     {about: "plan", outcome: "intent done"},
+	access.RemedyPurge:    {about: "plan", outcome: "intent done"},
+	access.AccessList:     {outcome: "done"},
+	access.AccessRequest:  {about: "finding", detail: "by for hash request seconds state step values", outcome: "done", reason: true},
+	access.AccessApprove:  {about: "finding", detail: "by for hash request seconds state step values", outcome: "done", also: []string{"approve", "denied"}},
+	access.AccessBreak:    {detail: "by hash request seconds state step values", outcome: "done", reason: true},
+	access.AccessReview:   {detail: "by hash request step", outcome: "done"},
+	access.AuditRead:      {detail: "step", outcome: "done", also: []string{"list", "export", "review", "checkpoint", "verify", "person"}},
+	access.SessionStart:   {outcome: "done"},
+	access.SessionEnd:     {outcome: "done"},
+	access.TokenCreate:    {outcome: "done"},
+	access.KeyRotate:      {outcome: "done"},
+	access.PolicyWrite:    {detail: "from to", outcome: "done", system: true},
+	access.AdminUser:      {outcome: "done"},
+	access.AdminToken:     {outcome: "done"},
+	access.AdminIndex:     {detail: "index types", outcome: "done"},
+	access.AdminObject:    {outcome: "done"},
+	access.AdminPerson:    {outcome: "done"},
+	access.AdminBackup:    {detail: "keys step", outcome: "intent done"},
+	access.AdminCheck:     {outcome: "done"},
+	access.AdminJob:       {outcome: "done"},
+}
+
+// noFindings is a Macie that lists nothing.
+type noFindings struct{ macie.API }
+
+func (noFindings) List(context.Context, macie.Query) iter.Seq2[[]string, error] {
+	return func(func([]string, error) bool) {}
 }
 
 // TestEntryOfEveryAct does everything that there is an action for, and demands of each kind of entry that the act wrote it before its answer
@@ -182,6 +193,14 @@ func TestEntryOfEveryAct(t *testing.T) {
 	}
 	at := access.Ask{Caller: operator, Context: access.Context{Now: p.app.Now(), Local: true, Request: "cli-1"}}
 	if _, err := p.app.Backup(t.Context(), at, filepath.Join(t.TempDir(), "backup"), app.BackupOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	p.app.Pipeline.Macie = noFindings{} // no request is under way
+	steps, err := p.app.Pipeline.Reconcile(t.Context(), at, p.app.Now().Add(-time.Hour))
+	if err != nil || len(steps) < 2 {
+		t.Fatalf("reconcile: %d steps, %v", len(steps), err)
+	}
+	if _, err := p.app.Pipeline.ReconcileStep(t.Context(), at, steps[0]); err != nil {
 		t.Fatal(err)
 	}
 	folder := t.TempDir()
