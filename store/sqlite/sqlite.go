@@ -710,7 +710,7 @@ func (db *DB) alone() bool {
 		return false
 	}
 	defer rows.Close()
-	return rows.Next() && rows.Scan(&db.seen) == nil && db.seen == last
+	return rows.Next() && rows.Scan(&db.seen) == nil && rows.Err() == nil && db.seen == last
 }
 
 // perform carries out one request inside the transaction. All its expectations are read before its first write, so that a

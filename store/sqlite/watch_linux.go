@@ -68,7 +68,7 @@ func identify(fi os.FileInfo, err error) (fileID, int64, error) {
 	if !ok {
 		return fileID{}, 0, fmt.Errorf("file without an identity: %w", coffer.ErrUnavailable)
 	}
-	return fileID{uint64(st.Dev), st.Ino}, fi.Size(), nil
+	return fileID{st.Dev, st.Ino}, fi.Size(), nil
 }
 
 // close ends one use of the watch. The caller holds opening, and has closed its connections.
