@@ -118,6 +118,10 @@ func (m *Remedy) Certificate(ctx context.Context, ask access.Ask, id string) (*C
 	for _, rec := range recs {
 		c.Findings = append(c.Findings, CertifiedFinding{rec.Finding.ID, rec.Status, rec.Closing, rec.Note})
 	}
+	// The entries that report the fix get their places in the log first: the certificate names them.
+	if err := m.Guard.Log.Sequence(ctx); err != nil {
+		return nil, err
+	}
 	for e, err := range m.Guard.Log.Entries(ctx, audit.Filter{Plan: id}) {
 		if err != nil {
 			return nil, err
@@ -126,9 +130,6 @@ func (m *Remedy) Certificate(ctx context.Context, ask access.Ask, id string) (*C
 		if step := e.Detail["step"]; e.Outcome == audit.Done && slices.Contains(certifiedSteps, step) {
 			c.Steps = append(c.Steps, CertifiedStep{step, e.Actor.ID, e.Time, e.Index})
 		}
-	}
-	if err := m.Guard.Log.Sequence(ctx); err != nil {
-		return nil, err
 	}
 	checkpoint, err := m.Guard.Log.Checkpoint()
 	if err != nil && !errors.Is(err, coffer.ErrNotFound) {

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"coffer"
 	"coffer/access"
@@ -34,7 +35,7 @@ type certificatePage struct {
 	Findings     []fact
 	NotLooked    []string
 	Remains      []string
-	Command      string
+	Commands     []string
 	Issued       *when
 	Signer       string
 	Tree         string
@@ -162,8 +163,14 @@ func (s *Server) certificateList(ctx context.Context, v *visit) (*screen, error)
 func (s *Server) certificatePage(ctx context.Context, v *visit, c *remedy.Certificate) certificatePage {
 	name, _ := fileName(coffer.Object{Bucket: c.Object.Bucket, Key: c.Object.Key})
 	p := certificatePage{
-		ID: c.Plan, Short: c.Plan, Name: name, Address: "s3://" + c.Object.Bucket + "/" + c.Object.Key, State: capital(c.Clean), Clean: c.Clean == "all known copies clean" && c.State == remedy.Purged,
-		Issued: v.at(c.Issued), Command: "coffer audit verify --checkpoint checkpoint.txt", Original: capital(c.Original), Vault: capital(c.Vault),
+		ID: c.Plan, Short: planNumber(c.Plan), Name: name, Address: "s3://" + c.Object.Bucket + "/" + c.Object.Key, State: capital(c.Clean), Clean: c.Clean == "all known copies clean",
+		Issued: v.at(c.Issued), Original: capital(c.Original), Vault: capital(c.Vault),
+	}
+	p.Commands = []string{"jq -r .checkpoint " + certificateFile(c.Plan) + " > checkpoint.txt", "coffer audit verify --checkpoint checkpoint.txt"}
+	if text, until, ok := strings.Cut(c.Original, ", until "); ok {
+		if at, err := time.Parse(time.RFC3339, until); err == nil {
+			p.Original = capital(text) + ", until " + v.at(at).Text
+		}
 	}
 	kinds := fixPage{}
 	kinds.kinds(&remedy.Plan{Counts: c.Types})
@@ -178,8 +185,10 @@ func (s *Server) certificatePage(ctx context.Context, v *visit, c *remedy.Certif
 	case c.State == remedy.Undone:
 		p.Title = "Statement of removal so far"
 		p.Sentence = []string{"The removal of " + values + " from ", " was undone. The object is back as it was, and holds them."}
-	case p.Clean:
+	case p.Clean && c.State == remedy.Purged:
 		p.Sentence = []string{values + were + "removed from ", " and from every copy known to Coffer. None can be recovered from the places listed here."}
+	case p.Clean:
+		p.Sentence = []string{values + were + "removed from ", " and from every copy known to Coffer. The original can still be brought back: " + strings.ToLower(p.Original[:1]) + p.Original[1:] + "."}
 	default:
 		p.Title = "Statement of removal so far"
 		p.Sentence = []string{values + were + "removed from the current version of ", ". Not every copy is clean yet: what remains is listed first."}

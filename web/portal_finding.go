@@ -59,6 +59,7 @@ type findingPage struct {
 	Note         string
 	Reveals      bool // the reader may reveal, as far as can be told
 	Change       bool
+	Asks         bool // the reader may ask for values that they may not see by their own right
 	Fixable      bool // the reader may plan a fix, and there is something to fix
 	Tickets      []string
 	From         string // what the values were sealed from
@@ -302,6 +303,9 @@ func (s *Server) findingPage(ctx context.Context, v *visit, id, part string, sho
 		}
 	}
 	p.Change = s.may(ctx, v.call, access.VerdictSet, rec.Resource(), v.ask.Context)
+	asks := v.ask.Context
+	asks.Reason, asks.Note = s.reasons()[0], strings.Repeat("-", 20)
+	p.Asks = s.may(ctx, v.call, access.AccessRequest, rec.Resource(), asks)
 	fixable := rec.Resource()
 	fixable.Kind = access.Plan
 	p.Fixable = rec.Status.Active() && rec.Sealed > 0 && s.may(ctx, v.call, access.RemedyPlan, fixable, v.ask.Context)

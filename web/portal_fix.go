@@ -24,6 +24,7 @@ import (
 // fixPage is a plan with everything that somebody who is to decide on it, or to carry it out, wants to know.
 type fixPage struct {
 	ID           string
+	Number       string // the id, short
 	Head         string // what, and how many: Redact 32 values in a.csv
 	Short        string // the same without the object
 	Plea         string // and inside a sentence
@@ -152,6 +153,9 @@ func fixSign(p *remedy.Plan) sign {
 	}
 	return sign{"Withdrawn", "dash", "quiet"}
 }
+
+// planNumber is the id of a plan as long as it is needed to be told from others.
+func planNumber(id string) string { return id[:min(len("plan-")+8, len(id))] }
 
 func fixPath(id string) string { return "/fixes/" + url.PathEscape(id) }
 
@@ -325,7 +329,7 @@ func (s *Server) fixPage(ctx context.Context, v *visit, p *remedy.Plan) (*fixPag
 		return nil, err
 	}
 	out := &fixPage{
-		ID: p.ID, Sign: fixSign(p), By: s.personName(ctx, v, p.By), Mine: p.By == v.ask.Caller.ID, Key: rand.Text(), Bucket: p.Object.Bucket, Version: p.Object.VersionID,
+		ID: p.ID, Number: planNumber(p.ID), Sign: fixSign(p), By: s.personName(ctx, v, p.By), Mine: p.By == v.ask.Caller.ID, Key: rand.Text(), Bucket: p.Object.Bucket, Version: p.Object.VersionID,
 		Size: bytesOf(p.Size), Findings: len(p.Findings), Values: p.Changes, Planned: v.at(p.Created), Swept: p.Swept, Possible: p.PossibleCount, Warnings: p.Warnings,
 		Blanked: p.Authenticates, Action: string(p.Action), Acts: nouns[p.Action], Rewrites: p.Action.Rewrites(), Back: fixPath(p.ID),
 	}
@@ -688,11 +692,19 @@ func (f *fixPage) leaves(s *Server, p *remedy.Plan) {
 	}
 }
 
+// length is a length of time that is configured: whole days as such.
+func length(d time.Duration) string {
+	if day := 24 * time.Hour; d >= day && d%day == 0 {
+		return counted(int(d/day), "day")
+	}
+	return age(d)
+}
+
 // undo says how long there is a way back.
 func (f *fixPage) undo(v *visit, p *remedy.Plan, grace time.Duration) {
 	switch p.State {
 	case remedy.Planned, remedy.Approved, remedy.Applying:
-		f.Undo = age(grace) + " from applying. The original, its metadata and its tags come back byte for byte."
+		f.Undo = length(grace) + " from applying. The original, its metadata and its tags come back byte for byte."
 		if p.Action == remedy.Quarantine {
 			f.Undo = "Until it is released or purged. The original, its metadata and its tags come back byte for byte."
 		}

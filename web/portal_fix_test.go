@@ -118,7 +118,7 @@ func TestFixWithFourEyes(t *testing.T) {
 		t.Errorf("after the apply the page does not say so")
 	}
 	cert := engineer.get("/certificates/" + plan)
-	for _, want := range []string{"Statement of removal so far", "SHA-256", "Approved", "Applied, verified", "What was not looked at", "another test", "Tree of "} {
+	for _, want := range []string{"Certificate of removal", "can still be brought back", "SHA-256", "Approved", "Applied, verified", "What was not looked at", "another test", "Tree of "} {
 		if !strings.Contains(cert, want) {
 			t.Errorf("the certificate does not say %q", want)
 		}
@@ -149,7 +149,7 @@ func TestFixWithFourEyes(t *testing.T) {
 	if body = engineer.settled(res); !strings.Contains(body, "cannot come back") {
 		t.Error("after the purge the page does not say so")
 	}
-	if cert = engineer.get("/certificates/" + plan); !strings.Contains(cert, "Certificate of removal") || !strings.Contains(cert, "Key destroyed") {
+	if cert = engineer.get("/certificates/" + plan); !strings.Contains(cert, "None can be recovered") || strings.Contains(cert, "−1") || !strings.Contains(cert, "Key destroyed") {
 		t.Error("the certificate after the purge")
 	}
 }
