@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"regexp"
 	"strings"
@@ -16,7 +17,7 @@ import (
 // scrape returns the metrics as a collector reads them.
 func (w *world) scrape() string {
 	rec := httptest.NewRecorder()
-	w.web.Metrics().ServeHTTP(rec, httptest.NewRequest("GET", "http://127.0.0.1/metrics", nil))
+	w.web.Metrics().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "http://127.0.0.1/metrics", nil))
 	return rec.Body.String()
 }
 
