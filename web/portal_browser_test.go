@@ -163,10 +163,22 @@ func (b *browser) check(name string) {
 				}
 			}
 		}
-		for _, width := range []int64{360, 1440} {
+		for _, width := range []int64{360, 1024, 1440} {
 			b.do(chromedp.EmulateViewport(width, 900))
 			if wide := eval[float64](b, "document.documentElement.scrollWidth"); wide > float64(width) {
 				b.Errorf("%s, %s: %v wide in %d", name, theme, wide, width)
+			}
+			if width == 360 && theme == "light" {
+				// 400 % zoom of 1280 (WCAG 2.2, 1.4.10), and text of twice the size (1.4.4).
+				for what, look := range map[string]string{"at 400 %": "", "with text at 200 %": "200%"} {
+					b.do(chromedp.EmulateViewport(map[bool]int64{true: 320, false: 1440}[look == ""], 900))
+					eval[bool](b, fmt.Sprintf(`(document.documentElement.style.fontSize = %q, true)`, look))
+					if over := eval[float64](b, "document.documentElement.scrollWidth - innerWidth"); over > 0 {
+						b.Errorf("%s, %s: %v too wide", name, what, over)
+					}
+				}
+				eval[bool](b, `(document.documentElement.style.fontSize = "", true)`)
+				b.do(chromedp.EmulateViewport(width, 900))
 			}
 			if b.axe == "" {
 				continue

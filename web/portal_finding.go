@@ -329,9 +329,7 @@ func (s *Server) findingPage(ctx context.Context, v *visit, id, part string, sho
 		if err := p.groups(s, v, rec, lines, shown); err != nil {
 			return nil, err
 		}
-		if shown == nil {
-			s.forms(ctx, v, p, rec, how)
-		}
+		s.forms(ctx, v, p, rec, how)
 	case "object":
 		p.objectFacts(v, rec)
 	case "notes":

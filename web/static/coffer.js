@@ -46,7 +46,6 @@ const press = (selector) => {
   if (menu) menu.focus();
   return true;
 };
-const letters = document.body.dataset.letters !== 'off';
 const values = () => all('.open-value');
 let before = '';
 let since = 0;
@@ -54,7 +53,7 @@ let anchor = -1;
 addEventListener('keydown', (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing || event.defaultPrevented) return;
   if (event.target.closest('input:not([type=checkbox]):not([type=radio]), textarea, select, dialog[open]') && event.key !== 'Escape') return;
-  if (!letters && event.key.length === 1) return;
+  if (document.body.dataset.letters === 'off' && event.key.length === 1) return;
   const after = event.timeStamp - since < 1500 ? before : '';
   before = ''; since = event.timeStamp;
   const here = document.activeElement.closest('tr, li');
@@ -203,7 +202,9 @@ const report = (what) => {
   const body = new URLSearchParams(new FormData(form));
   body.set('what', what);
   body.set('seconds', Math.round((Date.now() - shown) / 1000));
-  return fetch(form.action, { method: 'POST', body, credentials: 'same-origin', keepalive: true, headers: { Accept: 'application/json' } })
+  // As a form sends it: a charset beside the media type would be another one.
+  const headers = { Accept: 'application/json', 'Content-Type': 'application/x-www-form-urlencoded' };
+  return fetch(form.action, { method: 'POST', body: body.toString(), credentials: 'same-origin', keepalive: true, headers })
     .then((answer) => answer.ok, () => false);
 };
 function hide(why) {
