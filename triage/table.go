@@ -2,9 +2,11 @@ package triage
 
 import (
 	"cmp"
+	"math"
 	"math/bits"
 	"runtime"
 	"slices"
+	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -278,7 +280,13 @@ func (t *table) match(f Filter, now time.Time) *roaring.Bitmap {
 				out.AndNot(hit)
 			}
 		default:
-			tests = append(tests, t.test(term, fd, now))
+			if hit := t.within(term, fd, now); hit == nil {
+				tests = append(tests, t.test(term, fd, now))
+			} else if out == nil {
+				out = hit
+			} else {
+				out.And(hit)
+			}
 		}
 	}
 	if len(tests) == 0 {
@@ -292,6 +300,39 @@ func (t *table) match(f Filter, now time.Time) *roaring.Bitmap {
 		}
 		return true
 	})
+}
+
+// timeOrders are the orders that go by a time, the latest first.
+var timeOrders = map[string]Order{"created": NewestFirst, "received": LastReceived, "updated": LastChanged}
+
+// within returns the rows whose time a term selects, where an order has them side by side and they are few; nil: they are told row by row.
+// An overview counts by day, and a day is a small part of a table.
+func (t *table) within(term term, fd field, now time.Time) *roaring.Bitmap {
+	order, ok := timeOrders[term.field]
+	if fd.time == nil || !ok {
+		return nil
+	}
+	from, to := term.at.At(now)
+	lo, hi := int64(math.MinInt64), int64(math.MaxInt64) // the times from lo on and before hi
+	switch term.op {
+	case filter.Is:
+		lo, hi = from.UnixMicro(), to.UnixMicro()
+	case filter.GTE:
+		lo = from.UnixMicro()
+	case filter.GT:
+		lo = to.UnixMicro()
+	case filter.LTE:
+		hi = to.UnixMicro()
+	default:
+		hi = from.UnixMicro()
+	}
+	s, at := t.sorting(order), t.times(term.field)
+	first := sort.Search(len(s.rows), func(i int) bool { return at[s.rows[i]] < hi })
+	behind := sort.Search(len(s.rows), func(i int) bool { return at[s.rows[i]] < lo })
+	if first > behind || behind-first > max(8, t.len()/16) {
+		return nil
+	}
+	return roaring.BitmapOf(s.rows[first:behind]...)
 }
 
 // wanted returns the bitmaps of the values that a filter names.

@@ -67,7 +67,7 @@ func BenchmarkPortal(b *testing.B) {
 				ops = append(ops, op)
 			}
 		}
-		flush(store.MaxApply)
+		flush(store.MaxOps)
 	}
 	flush(1)
 	server, err := w.app.API(web.Config{Auth: seat{badge{w.app.Now}}, Hosts: []string{host}, Rate: 1e9})
