@@ -183,3 +183,38 @@ func TestUndoAndDenial(t *testing.T) {
 		t.Errorf("withdrawn: %d", res.StatusCode)
 	}
 }
+
+// TestPlansForMany plans fixes for several findings at once, as the list of findings asks for it, and follows the job.
+func TestPlansForMany(t *testing.T) {
+	p := newPortal(t, access.RoleEngineer, access.RoleApprover)
+	v, other := p.visitor(), p.visitor()
+	v.signIn(access.RoleEngineer)
+	other.signIn(access.RoleApprover)
+	ids := url.Values{"id": {p.findings["receipt.html"], p.findings["customers-2026-07.jsonl"]}, "filter": {"status=open"}, "count": {"99"}, "act": {"true"}}
+	res, body := v.ask(http.MethodPost, "/fixes", ids)
+	if res.StatusCode != http.StatusOK || !strings.Contains(body, "Plan fixes for 2 findings") {
+		t.Fatalf("the list's form: %d", res.StatusCode)
+	}
+	res, _ = v.ask(http.MethodPost, "/fixes", with(v.hidden(body, "/fixes"), "action", "redact"))
+	job := res.Request.URL.Path
+	if !strings.HasPrefix(job, "/jobs/") {
+		t.Fatalf("many plans lead to %s, %d", job, res.StatusCode)
+	}
+	for _, err := range v.local.Watch(t.Context(), strings.TrimPrefix(job, "/jobs/")) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if body = v.get(job); strings.Count(body, `href="/fixes/plan-`) != 2 || !strings.Contains(body, "receipt.html") {
+		t.Error("the job does not lead to its plans")
+	}
+	if res, _ := other.ask(http.MethodGet, job, nil); res.StatusCode == http.StatusOK {
+		t.Error("the job of somebody else is shown")
+	}
+	if res, _ := other.ask(http.MethodPost, "/fixes", ids); res.StatusCode != http.StatusForbidden {
+		t.Errorf("planned by who may not: %d", res.StatusCode)
+	}
+	if res, _ := v.ask(http.MethodPost, "/fixes", url.Values{"all": {"1"}, "filter": {"status=open"}, "count": {"1"}, "action": {"redact"}}); res.StatusCode == http.StatusOK {
+		t.Error("planned for others than the reader was told")
+	}
+}

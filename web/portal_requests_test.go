@@ -64,7 +64,7 @@ func TestAskAndDecide(t *testing.T) {
 		t.Errorf("revealed on the approval: %d", res.StatusCode)
 	}
 	form.Set("key", "another-attempt")
-	if res, _ := officer.ask(http.MethodPost, use, form); res.StatusCode != http.StatusForbidden {
+	if res, body := officer.ask(http.MethodPost, use, form); res.StatusCode != http.StatusForbidden || !strings.Contains(body, ask+"?n=1") {
 		t.Errorf("an approval twice: %d", res.StatusCode)
 	}
 }
