@@ -38,6 +38,7 @@ const (
 	dynamodbDir  = "dynamodb-local-3.1.0"
 	pythonDir    = "moto-5.2.5-awscli-1.46.0"
 	strangerDir  = "schemathesis-4.32.5"
+	cfnlintDir   = "cfn-lint-1.58.0"
 )
 
 // startTimeout is how long a server may take to answer. Java on a busy machine needs most of it.
@@ -104,6 +105,21 @@ func AWS(t testing.TB, endpoint string, args ...string) []byte {
 func Schemathesis(t testing.TB) string {
 	t.Helper()
 	return filepath.Join(installed(t, strangerDir), "venv", "bin", "schemathesis")
+}
+
+// CfnLint has cfn-lint read a CloudFormation template. It fails the test when that finds an error; warnings are shown.
+func CfnLint(t testing.TB, file string) {
+	t.Helper()
+	//nolint:gosec // what a test asks for
+	cmd := exec.CommandContext(t.Context(), filepath.Join(installed(t, cfnlintDir), "venv", "bin", "cfn-lint"),
+		"--non-zero-exit-code", "error", "--format", "parseable", "--", file)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("cfn-lint: %v: %s", err, out)
+	}
+	if len(out) > 0 {
+		t.Logf("cfn-lint: %s", out)
+	}
 }
 
 // Env is the environment in which an AWS client uses the credentials and Region of the servers and no others.
