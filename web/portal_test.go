@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"coffer/access"
+	"coffer/client"
 	"coffer/web"
 )
 
@@ -43,6 +44,7 @@ func newPortal(t *testing.T, people ...string) *portal {
 	if err != nil {
 		t.Fatal(err)
 	}
+	p.local = client.Local(server.Local(operator)) // which knows of the jobs that wait in it
 	ask := access.Ask{Caller: operator, Context: access.Context{Now: p.app.Now(), Local: true}}
 	for _, role := range people {
 		_, code, err := p.app.Identity.AddUser(t.Context(), ask, role, []string{role}, nil)
