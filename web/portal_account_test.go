@@ -76,6 +76,7 @@ func TestAuditPages(t *testing.T) {
 		t.Error("the foot does not say that the log was verified")
 	}
 	view := auditor.get("/audit?action=value.reveal&decision=allow")
+	has(t, "the view", view, "Values revealed <small>1</small>", "came since")
 	if n := strings.Count(view, `class="exposed">value.reveal`); n != 1 {
 		t.Errorf("%d rows of one reveal: intent and result are one act", n)
 	}

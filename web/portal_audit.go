@@ -190,7 +190,9 @@ func (s *Server) proofOf(ctx context.Context, c *call, fresh time.Duration) (fou
 // statement puts a verification into words. kept says that it was made against a checkpoint of the reader's.
 func (s *Server) statement(v *visit, f found[*audit.Report], busy, kept bool) *proofStatement {
 	p := &proofStatement{Busy: busy, Key: s.Guard.Log.VerifierKey()}
-	p.Key, _, _ = strings.Cut(p.Key, "+")
+	if i := strings.LastIndexByte(p.Key, '+'); i > 0 {
+		p.Key = p.Key[:i] // name and hash of the key
+	}
 	switch {
 	case !f.known:
 		p.Tone, p.Icon, p.Head = "quiet", "ring-dashed", "The log is being verified"
@@ -203,7 +205,11 @@ func (s *Server) statement(v *visit, f found[*audit.Report], busy, kept bool) *p
 	}
 	r := f.value
 	p.Root = r.Checkpoint.Root.String()
-	took := fmt.Sprintf("Checked %s in %.1f s against its signed checkpoint", v.at(f.at).Text, f.took.Seconds())
+	length := fmt.Sprintf("%.1f s", f.took.Seconds())
+	if f.took < 100*time.Millisecond {
+		length = fmt.Sprintf("%d ms", f.took.Milliseconds())
+	}
+	took := "Checked " + v.at(f.at).Text + " in " + length + " against its signed checkpoint"
 	name := func(e int64, text string) {
 		if len(p.Named) < maxNamed {
 			n := namedEntry{Text: text}
@@ -230,6 +236,9 @@ func (s *Server) statement(v *visit, f found[*audit.Report], busy, kept bool) *p
 		p.Lines = append(p.Lines, took+". Nothing in the text is a checkpoint that this log's key signed.")
 	default:
 		p.Lines = append(p.Lines, took+".", "That all of it was set back to an earlier state is excluded only by a checkpoint that you kept elsewhere.")
+	}
+	if size, err := s.Guard.Log.Size(); err == nil && size > r.Checkpoint.Size {
+		p.Lines = append(p.Lines, plural(size-r.Checkpoint.Size, "entry", "entries")+" came since.")
 	}
 	if n := len(r.Open); n > 0 {
 		p.Lines = append(p.Lines, counted(n, "act")+" began and "+map[bool]string{true: "has", false: "have"}[n == 1]+" no result: under way, or cut off.")
@@ -290,7 +299,10 @@ func (s *Server) auditPage(ctx context.Context, v *visit, proof *proofStatement)
 		p.Export, sep = p.Export+"?"+p.Query, "&"
 	}
 	p.Export += sep + "format="
-	// Damaged files are for the statement to name; what can be read is shown.
+	// What was just recorded gets its place and is counted. Damaged files are for the statement to name; what can be read is shown.
+	if err := s.Guard.Log.Sequence(ctx); err != nil && !errors.Is(err, coffer.ErrCorrupt) {
+		return nil, err
+	}
 	if err := s.tally.count(ctx, s.Guard.Log); err != nil {
 		p.Broken = "The log cannot be read to its end, so that nothing is counted."
 	}

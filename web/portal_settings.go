@@ -178,6 +178,9 @@ func (s *Server) settingsPage(ctx context.Context, v *visit, fresh time.Duration
 		return sc, nil
 	}
 	config := s.Home.Config()
+	if d, err := time.ParseDuration(config.Grace); err == nil {
+		config.Grace = age(d)
+	}
 	p.Config = &config
 	if s.may(ctx, v.call, access.KeyRotate, system, v.ask.Context) {
 		if p.Keys, err = s.Home.Keys(ctx, v.ask); err != nil {
@@ -217,7 +220,7 @@ func (p *settingsPage) parts(list []api.Diagnosis) {
 		if rank[d.Level] > rank[level[d.About]] {
 			level[d.About] = d.Level
 		}
-		one.Found = append(one.Found, sentence(d.Found))
+		one.Found = append(one.Found, d.Found)
 		if d.Do != "" {
 			one.Do = append(one.Do, d.Do)
 		}
@@ -243,7 +246,7 @@ func (p *settingsPage) parts(list []api.Diagnosis) {
 		one.Sign = levelSigns[level[about]]
 		if i := place(about); i < len(partWords) {
 			one.Name = partWords[i].name
-			if level[about] != "ok" {
+			if level[about] == "fail" {
 				one.Means = partWords[i].means
 			}
 		}
