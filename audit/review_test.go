@@ -20,6 +20,7 @@ func TestReview(t *testing.T) {
 	h := newHome(t)
 	l, other := h.open(), h.open()
 	begin := h.now()
+	zone := time.FixedZone("UTC+9", 9*60*60)
 	engineer := access.Caller{ID: "u-7", Kind: access.UserCaller, Roles: []string{access.RoleEngineer}}
 	check := func(l *audit.Log, who access.Caller, action access.Action, what access.Resource, c access.Context) *audit.Permit {
 		t.Helper()
@@ -72,7 +73,7 @@ func TestReview(t *testing.T) {
 	if err := l.Sequence(ctx); err != nil {
 		t.Fatal(err)
 	}
-	rv, err := l.Review(ctx, audit.ReviewOptions{From: begin, To: end})
+	rv, err := l.Review(ctx, audit.ReviewOptions{From: begin, To: end, Zone: zone})
 	if err != nil || len(rv.People) != 2 {
 		t.Fatalf("%v: %+v", err, rv)
 	}
@@ -85,6 +86,13 @@ func TestReview(t *testing.T) {
 	if len(e.Findings) != 2 || e.Findings[0].Finding != "f-1" || e.Findings[0].Span() != "1-3,7" || e.Findings[0].Reveals != 2 || e.Findings[0].PossibleReveals != 0 ||
 		!slices.Equal(e.Findings[0].Reasons, []string{"audit", "legal"}) || e.Findings[1].Finding != "f-3" || e.Findings[1].PossibleReveals != 1 || e.Findings[1].Span() != "4-5" {
 		t.Errorf("what the engineer saw: %+v", e.Findings)
+	}
+	hours, at := 0, e.LastReveal.In(zone).Hour()
+	for _, n := range e.Hours {
+		hours += n
+	}
+	if hours != e.Reveals+e.PossibleReveals || e.Hours[at] == 0 {
+		t.Errorf("at what hours: %v, the last at %d", e.Hours, at)
 	}
 	if !e.LastReveal.Equal(e.Findings[1].Last) || e.First.After(e.LastReveal) || e.Last.Before(e.LastReveal) || e.Last.After(end) {
 		t.Errorf("when: first %v, last reveal %v, last %v", e.First, e.LastReveal, e.Last)

@@ -571,9 +571,9 @@ func (s *Server) logRow(ctx context.Context, v *visit, a *logAct, names map[stri
 		add(&r.Facts, "Afterwards", text)
 	}
 	if n > 1 {
-		numbers := make([]string, min(n, 40))
-		for i := range numbers {
-			numbers[i] = strconv.Itoa(shown.Occurrences[i])
+		var numbers []string
+		for _, one := range shown.Occurrences[:min(n, 40)] {
+			numbers = append(numbers, strconv.Itoa(one))
 		}
 		if n > len(numbers) {
 			numbers = append(numbers, "and "+grouped(n-len(numbers))+" more")
