@@ -204,12 +204,12 @@ func text2undo(text string) (undo []back, err error) {
 // undo takes back what was last done to several findings in this browser, but for those that somebody changed since.
 func (s *Server) undo(ctx context.Context, v *visit) (*screen, error) {
 	sc := &screen{to: localPath(v.field("to"), "/findings"), cookies: []*http.Cookie{hostCookie(undoCookie, "", -1)}}
-	k, err := v.r.Cookie(undoCookie)
-	if err != nil {
+	kept := v.r.CookiesNamed(undoCookie)
+	if len(kept) == 0 {
 		sc.warned = "Nothing was taken back: that is offered for a minute. The log has what was done."
 		return sc, nil
 	}
-	undo, err := text2undo(k.Value)
+	undo, err := text2undo(kept[0].Value)
 	if err != nil {
 		return nil, err
 	}

@@ -238,7 +238,7 @@ func (s *Server) findingPages() {
 	s.revealPages()
 }
 
-// forms are those of the dialogs over the page of a finding. Where the reader must sign in again first, a page of its own says so.
+// forms are those that open over the page of a finding. Where the reader must sign in again first, a page of its own says so.
 func (s *Server) forms(ctx context.Context, v *visit, p *findingPage, rec *triage.Record, how access.Context) {
 	if p.Change {
 		p.Judge = &verdictForm{ID: p.ID, Match: p.Match, List: p.List, Values: p.Values, Note: p.Note, Head: "Verdict on the finding"}
@@ -359,19 +359,15 @@ func (s *Server) findingPage(ctx context.Context, v *visit, id, part string, sho
 
 // beside finds the finding in the list that the reader came from.
 func (p *findingPage) beside(ctx context.Context, s *Server, v *visit) error {
-	q, err := url.ParseQuery(p.List)
-	if err != nil || p.List == "" {
-		p.List, p.Back = "", "/findings"
-		return nil
-	}
-	f, err := triage.FilterOf(q, own...)
-	if err != nil {
-		p.List, p.Back = "", "/findings"
+	q, bad := url.ParseQuery(p.List)
+	f, alien := triage.FilterOf(q, own...)
+	if p.List == "" || bad != nil || alien != nil {
+		p.List, p.Back = "", "/findings" // the reader came from no list, or from what is none
 		return nil
 	}
 	b, err := s.Desk.Beside(ctx, v.ask, f, triage.Order(q.Get("order")), p.ID)
 	if errors.Is(err, coffer.ErrNotFound) || errors.Is(err, coffer.ErrInvalid) || errors.Is(err, coffer.ErrDenied) {
-		return nil // not in the index yet, or no list of this reader's; the page is as good without
+		return nil //nolint:nilerr // not in the index yet, or no list of this reader's; the page is as good without
 	}
 	if err != nil {
 		return err

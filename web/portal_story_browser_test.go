@@ -296,7 +296,7 @@ func (b *browser) picture(name string) {
 	b.do(chromedp.EmulateViewport(1280, 760))
 	shot, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
 	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, name+".png"), shot, 0o644) //nolint:gosec // a picture of invented data for everybody
+		err = os.WriteFile(filepath.Join(dir, name+".png"), shot, 0o644)
 	}
 	if err != nil {
 		b.Fatal(err)
