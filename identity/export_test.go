@@ -8,3 +8,6 @@ var CauseOf = causeOf
 
 // PerMinute is how many refusals of tokens are recorded in a minute.
 const PerMinute = perMinute
+
+// Published is the packed list of common passphrases.
+var Published = published

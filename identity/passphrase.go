@@ -1,14 +1,19 @@
 package identity
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/pbkdf2"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
+	_ "embed"
 	"encoding/base32"
 	"fmt"
+	"io"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -121,7 +126,7 @@ func CheckPassphrase(name, text string) error {
 	if local, _, _ := strings.Cut(name, "@"); len(squeeze(local)) >= 3 && strings.Contains(plain, squeeze(local)) {
 		return bad("it holds the user's name")
 	}
-	if common[plain] {
+	if common()[plain] {
 		return bad("everybody tries this one first")
 	}
 	for _, c := range []string{"coffer", "password", "passphrase"} {
@@ -171,10 +176,15 @@ func runs(s string) bool {
 	return same >= (len(s)-2)*3/4
 }
 
-// common holds passphrases of at least 12 characters that stand high in every published list, squeezed.
-var common = func() map[string]bool {
-	m := make(map[string]bool)
-	for w := range strings.FieldsSeq(`
+// published holds, a line each and sorted, the 3,000 most frequent passwords of at least MinPassphrase characters among the ten million
+// that Mark Burnett gave to the public domain in 2015 (https://xato.net; SecLists distributes them under MIT as
+// xato-net-10-million-passwords). It is compressed to be small, and because nobody should have to read it.
+//
+//go:embed common.txt.gz
+var published []byte
+
+// ours are passphrases that the published list lacks and that would be tried first here, squeezed.
+const ours = `
 		qwertyuiop123 qwertyuiopasdf qwertyuiopas qwertyuiop12 qwertyuiop1234 qwertyuiopasdfghjkl qwertyuiopasdfghjklzxcvbnm qwerty123456
 		qwerty1234567 qwerty12345678 qwerty123456789 qwertyqwerty 123456qwerty 1234567qwerty 123456789qwe 123456789abc abcdefghijkl
 		abcdefghijklm 1q2w3e4r5t6y 1q2w3e4r5t6y7u 1q2w3e4r5t6y7u8i q1w2e3r4t5y6 1qaz2wsx3edc 1qaz2wsx3edc4rfv zaq12wsxcde3
@@ -188,11 +198,27 @@ var common = func() map[string]bool {
 		thisisapassword thisismypassword opensesame12 opensesameopensesame letmeinplease iamtheadmin123 rootrootroot1
 		testtesttest1 test12345678 testing12345 temporary123 temporary1234 default12345 secret123456 secretsecret supersecret1
 		111222333444 112233445566 121212121212 123123123123 123456654321 147258369147 159753159753 987654321098 741852963741
-		moontrustbank moontrust123`) {
+		moontrustbank moontrust123`
+
+// common holds what everybody tries first, squeezed. It is unpacked when a passphrase is first chosen: most processes never see one.
+var common = sync.OnceValue(func() map[string]bool {
+	m := make(map[string]bool)
+	for w := range strings.FieldsSeq(ours) {
 		m[w] = true
 	}
+	z, err := gzip.NewReader(bytes.NewReader(published))
+	if err != nil {
+		panic(err) // it is a part of the binary
+	}
+	list, err := io.ReadAll(z)
+	if err != nil {
+		panic(err)
+	}
+	for line := range strings.Lines(string(list)) {
+		m[squeeze(line)] = true
+	}
 	return m
-}()
+})
 
 // codeText is Crockford's base 32: no letter that is taken for a digit.
 var codeText = base32.NewEncoding("0123456789ABCDEFGHJKMNPQRSTVWXYZ").WithPadding(base32.NoPadding)

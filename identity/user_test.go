@@ -1,14 +1,18 @@
 package identity_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"coffer"
 	"coffer/access"
@@ -154,6 +158,35 @@ func TestCheckPassphrase(t *testing.T) {
 		if err := identity.CheckPassphrase("maria@bank.example", bad); !errors.Is(err, coffer.ErrInvalid) {
 			t.Errorf("%q: %v", bad, err)
 		}
+	}
+}
+
+// TestCommonPassphrases: each of the 3,000 most frequent passwords that are long enough is refused, in capitals and with marks between, too.
+func TestCommonPassphrases(t *testing.T) {
+	z, err := gzip.NewReader(bytes.NewReader(identity.Published))
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, accepted := 0, 0
+	for line := range strings.Lines(string(list)) {
+		word := strings.TrimSuffix(line, "\n")
+		n++
+		if utf8.RuneCountInString(word) < identity.MinPassphrase {
+			t.Errorf("line %d is shorter than a passphrase can be", n)
+		}
+		r := []rune(word)
+		for _, text := range []string{word, strings.ToUpper(word), string(r[:6]) + " - " + string(r[6:]) + " !"} {
+			if err := identity.CheckPassphrase("maria", text); !errors.Is(err, coffer.ErrInvalid) {
+				accepted++
+			}
+		}
+	}
+	if n != 3000 || accepted != 0 {
+		t.Errorf("%d passphrases, of which %d forms are accepted", n, accepted)
 	}
 }
 

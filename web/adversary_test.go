@@ -4,14 +4,13 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"regexp"
 	"strings"
 	"testing"
 
 	"coffer/access"
 	"coffer/api"
 	"coffer/audit"
-	"coffer/store"
+	"coffer/job/jobtest"
 )
 
 // scrape returns the metrics as a collector reads them.
@@ -71,26 +70,8 @@ func TestRepeatedAfterCrash(t *testing.T) {
 	finding := "/v1/findings/" + w.one()
 	died := func() {
 		t.Helper()
-		n := 0
-		for it, err := range w.app.DB.Scan(t.Context(), 0, 1) {
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !strings.HasPrefix(it.Key.Part, "K#") || it.Key.Sort != "answer" {
-				continue
-			}
-			cut := regexp.MustCompile(`,"answer":.*\}$`).ReplaceAll(it.Value, []byte("}"))
-			if len(cut) == len(it.Value) {
-				continue
-			}
-			n++
-			op := store.Op{Verb: store.Put, Expect: it.Version, Item: store.Item{Key: it.Key, Value: cut, Version: store.NewVersion(), Expires: it.Expires}}
-			if err := w.app.DB.Apply(t.Context(), op); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if n == 0 {
-			t.Fatal("no answer was kept that could be lost")
+		if n, err := jobtest.LoseAnswers(t.Context(), w.app.DB); err != nil || n == 0 {
+			t.Fatalf("%d answers were kept that could be lost, %v", n, err)
 		}
 	}
 	for i, c := range []struct{ method, path, body string }{
