@@ -117,7 +117,8 @@ func expected(c cell) bool {
 	case access.VerdictSet, access.RemedyPlan, access.RemedyUndo:
 		may = may || c.role == access.RoleEngineer
 	case access.RemedyApply, access.RemedyPurge:
-		may = may || c.role == access.RoleEngineer && approved
+		may = may || c.role == access.RoleEngineer && approved ||
+			c.action == access.RemedyPurge && c.role == access.RoleService && c.kind == access.ServiceCaller
 	case access.RemedyApprove, access.AccessApprove:
 		may = may || c.role == access.RoleApprover && c.by == "other" && (c.kind == access.UserCaller || c.kind == access.OperatorCaller)
 	case access.AccessReview:

@@ -52,34 +52,57 @@ func specsOf(home string, opt Options, c Config) (s specs, err error) {
 
 // adapters opens what the specs name.
 func (a *App) adapters(ctx context.Context) (ad Adapters, err error) {
-	if ad.Objects, ad.Remember, err = a.storage(ctx, a.specs.objects); err != nil {
-		return ad, err
-	}
-	a.Dir, _ = ad.Objects.(*dir.Dir)
-	if ad.Originals, ad.RememberOriginals, err = a.storage(ctx, a.specs.originals); err != nil {
-		return ad, err
-	}
-	if d, ok := ad.Originals.(*dir.Dir); ok {
-		if err := d.CreateBucket(ctx, remedy.OriginalsBucket); err != nil {
-			return ad, err
-		}
-	} else {
-		ad.OriginalsIn = a.specs.originals.Name
-		if err := originalsFit(ctx, ad.Originals, ad.OriginalsIn); err != nil {
-			return ad, err
-		}
-	}
+	need := parts[a.role]
 	if ad.DB, ad.Headers, err = a.stores(ctx); err != nil {
 		return ad, err
 	}
 	if ad.Keys, err = a.keeper(ctx); err != nil {
 		return ad, err
 	}
+	if !need.log {
+		return ad, nil
+	}
+	if ad.Log, ad.LogKey, err = a.openLogFiles(ctx); err != nil {
+		return ad, err
+	}
 	if ad.Macie, err = a.openMacie(ctx); err != nil {
 		return ad, err
 	}
-	ad.Log, ad.LogKey, err = a.openLogFiles(ctx)
+	if ad.Objects = (unreached{"objects"}); need.objects {
+		if ad.Objects, ad.Remember, err = a.storage(ctx, a.specs.objects); err != nil {
+			return ad, err
+		}
+		a.Dir, _ = ad.Objects.(*dir.Dir)
+	} else if f := a.Config.Looker; f != "" {
+		if ad.Objects, err = a.openLooker(ctx, f); err != nil {
+			return ad, err
+		}
+	}
+	if f := a.Config.Verifier; f != "" && need.verifies {
+		spec, err := ParseSpec("verifier", f)
+		if err != nil {
+			return ad, err
+		}
+		if ad.Verifier, err = a.openFunction(ctx, spec); err != nil {
+			return ad, err
+		}
+	}
+	if ad.Originals = (unreached{"kept originals"}); need.originals {
+		err = a.openOriginals(ctx, &ad)
+	}
 	return ad, err
+}
+
+// openOriginals opens the storage of the kept originals.
+func (a *App) openOriginals(ctx context.Context, ad *Adapters) (err error) {
+	if ad.Originals, ad.RememberOriginals, err = a.storage(ctx, a.specs.originals); err != nil {
+		return err
+	}
+	if d, ok := ad.Originals.(*dir.Dir); ok {
+		return d.CreateBucket(ctx, remedy.OriginalsBucket)
+	}
+	ad.OriginalsIn = a.specs.originals.Name
+	return originalsFit(ctx, ad.Originals, ad.OriginalsIn)
 }
 
 // storage opens a storage of objects. remember, where not nil, is to be given its journal of uploads.

@@ -93,6 +93,8 @@ func (i installation) SetVersioning(ctx context.Context, bucket string, on bool)
 	return i.a.Dir.SetVersioning(ctx, bucket, on)
 }
 
+func (i installation) SweepStages(ctx context.Context) (int, error) { return i.a.SweepStages(ctx) }
+
 func (i installation) Diagnose(ctx context.Context, ask access.Ask) []api.Diagnosis {
 	out := []api.Diagnosis{}
 	for _, d := range Diagnose(ctx, Options{Home: i.a.Home}, func() (*App, access.Ask, error) { return i.a, ask, nil }) {

@@ -51,11 +51,12 @@ type Options struct {
 	Keys      string
 	Store     string
 	Log       string
-	// LogByOthers has this process record in the log and leave the order of the entries to others: it needs no right to the key that
-	// signs the log, if that is kept in the store.
-	LogByOthers bool
-	Now         func() time.Time
-	Logger      *slog.Logger
+	// Role is what this process does of it all; none given: everything.
+	Role Role
+	// Config is the configuration; nil: HOME/config.yaml. With it there is no folder of the home unless something is kept in one.
+	Config *Config
+	Now    func() time.Time
+	Logger *slog.Logger
 }
 
 // App is the whole program, built. Close it.
@@ -85,15 +86,16 @@ type App struct {
 	Identity  *identity.Identity
 	Now       func() time.Time
 
+	role        Role
 	logger      *slog.Logger
 	specs       specs
 	logFiles    audit.Files
-	logByOthers bool
 	keyPath     string        // of the keyring; with other keys, where it would be
 	tables      []*sqlite.DB  // data and key table of a home in a folder
 	dynamo      []dynamoTable // data and key table of a store in DynamoDB
 	originalsIn string
 	macie       macie.API
+	verifier    remedy.Verifier
 	pass        []byte
 	opener      *envelope.Opener
 	macs        sync.Map // label -> *envelope.MAC
@@ -128,7 +130,10 @@ func DefaultHome() (string, error) {
 
 // Open opens the home and makes it on first use, mode 0700. A home of a newer format is refused.
 func Open(ctx context.Context, opt Options) (_ *App, err error) {
-	a := &App{Now: opt.Now, logByOthers: opt.LogByOthers}
+	a := &App{Now: opt.Now, role: opt.Role}
+	if _, ok := parts[a.role]; !ok {
+		return nil, fmt.Errorf("there is no role %q: %w", a.role, coffer.ErrInvalid)
+	}
 	if a.Now == nil {
 		a.Now = time.Now
 	}
@@ -145,10 +150,15 @@ func Open(ctx context.Context, opt Options) (_ *App, err error) {
 	if a.Home, err = filepath.Abs(a.Home); err != nil {
 		return nil, err
 	}
-	if err := makeHome(a.Home); err != nil {
-		return nil, fmt.Errorf("home %s: %w", a.Home, err)
+	if opt.Config != nil {
+		a.Config, err = *opt.Config, opt.Config.Check(a.Home)
+	} else {
+		if err := makeHome(a.Home); err != nil {
+			return nil, fmt.Errorf("home %s: %w", a.Home, err)
+		}
+		a.Config, err = ReadConfig(a.Home)
 	}
-	if a.Config, err = ReadConfig(a.Home); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	if a.specs, err = specsOf(a.Home, opt, a.Config); err != nil {
@@ -172,8 +182,9 @@ type Adapters struct {
 	DB, Headers                 store.DB // values of DB are sealed by the App
 	Keys                        envelope.Keys
 	Log                         audit.Files
-	LogKey                      *audit.Key // nil: sealed in the store
-	Macie                       macie.API  // nil: there is none to ask
+	LogKey                      *audit.Key      // nil: sealed in the store
+	Macie                       macie.API       // nil: there is none to ask
+	Verifier                    remedy.Verifier // nil: the vault
 }
 
 // Assemble builds the program from adapters, for a home in no folder: servers and tests use it. now is the clock.
@@ -188,6 +199,9 @@ func Assemble(ctx context.Context, ad Adapters, c Config, now func() time.Time) 
 }
 
 func (a *App) assemble(ctx context.Context, ad Adapters, logger *slog.Logger) error {
+	if a.role == Verify {
+		return a.assembleVerify(ctx, ad)
+	}
 	custom, err := a.Config.custom(a.Home)
 	if err != nil {
 		return err
@@ -210,7 +224,7 @@ func (a *App) assemble(ctx context.Context, ad Adapters, logger *slog.Logger) er
 		ad.RememberOriginals(uploads{a.DB, "originals"})
 	}
 	a.originalsIn = ad.OriginalsIn
-	a.macie = ad.Macie
+	a.macie, a.verifier = ad.Macie, ad.Verifier
 	if err := a.openLog(ctx, ad, logger); err != nil {
 		return err
 	}
@@ -218,6 +232,16 @@ func (a *App) assemble(ctx context.Context, ad Adapters, logger *slog.Logger) er
 		return err
 	}
 	return a.openIdentity()
+}
+
+// assembleVerify builds what answers whether sealed values are those that somebody has before him: the tables and the keys.
+func (a *App) assembleVerify(ctx context.Context, ad Adapters) error {
+	a.DB, a.Headers, a.Keys = ad.DB, ad.Headers, ad.Keys
+	if err := a.openHomeKey(ctx); err != nil {
+		return err
+	}
+	a.Vault = &vault.Vault{DB: a.DB, Headers: a.Headers, Keys: a.Keys, MAC: a.MAC, Now: a.Now}
+	return nil
 }
 
 // makeHome makes a new home, or checks that an old one is of a format that this program knows.
@@ -327,7 +351,7 @@ func (a *App) openLog(ctx context.Context, ad Adapters, logger *slog.Logger) (er
 		anchors = append(anchors, under(a.Home, strings.TrimPrefix(f, "anchor:")))
 	}
 	if ad.LogKey == nil {
-		if ad.LogKey, err = a.storedLogKey(ctx, !a.logByOthers); err != nil {
+		if ad.LogKey, err = a.storedLogKey(ctx, parts[a.role].signs); err != nil {
 			return err
 		}
 	}
@@ -419,10 +443,13 @@ func (a *App) build() error {
 		Objects: a.Objects, DB: a.DB, Records: a.Records, Vault: a.Vault, Guard: a.Guard, Detectors: a.Detectors,
 		Allow: a.allow, Macie: a.macie, Results: results, MAC: a.MAC, Now: a.Now,
 	}
+	if a.verifier == nil {
+		a.verifier = a.Vault
+	}
 	worker := "p" + store.NewVersion()
 	a.Jobs = &job.Jobs{DB: a.DB, Guard: a.Guard, Now: a.Now, Worker: worker}
 	a.Remedy = &remedy.Remedy{
-		Objects: a.Objects, Originals: a.Originals, DB: a.DB, Records: a.Records, Vault: a.Vault, Verifier: a.Vault, Guard: a.Guard,
+		Objects: a.Objects, Originals: a.Originals, DB: a.DB, Records: a.Records, Vault: a.Vault, Verifier: a.verifier, Guard: a.Guard,
 		Grants: a.Grants, Detectors: a.Detectors, Allow: a.allow, MAC: a.MAC, Now: a.Now, Worker: worker, Grace: grace, OriginalsIn: a.originalsIn,
 	}
 	return nil

@@ -34,6 +34,10 @@ type Config struct {
 	Keys      string `yaml:"keys,omitempty"`
 	Store     string `yaml:"store,omitempty"`
 	Log       string `yaml:"log,omitempty"`
+	// Verifier and Looker are the functions on Lambda, as lambda:NAME, that compare sealed values for whoever fixes objects, and that
+	// look at objects for whoever opens sealed values. Left out, a process does so itself.
+	Verifier string `yaml:"verifier,omitempty"`
+	Looker   string `yaml:"looker,omitempty"`
 	// Buckets are those that may be read and changed; none given: all of a folder, none of s3.
 	Buckets []string `yaml:"buckets,omitempty"`
 	// Identifiers are the custom data identifiers.
@@ -157,6 +161,50 @@ func ReadConfig(home string) (Config, error) {
 	return c, c.Check(home)
 }
 
+// Environment returns c with what the environment says of it, as the template sets it for the functions on Lambda. COFFER_CONFIG is the
+// text of a config.yaml, over which the other variables go:
+//
+//	COFFER_OBJECTS, _ORIGINALS, _KEYS, _STORE, _LOG   spec strings
+//	COFFER_BUCKETS                                    names, separated by commas
+//	COFFER_MACIE                                      on, or where discovery results are: s3://BUCKET/PREFIX
+//	COFFER_VERIFY_FUNCTION, COFFER_LOOK_FUNCTION      names or ARNs of functions
+//
+// A variable that is empty says nothing.
+func Environment(getenv func(string) string) (Config, error) {
+	var c Config
+	if text := getenv("COFFER_CONFIG"); text != "" {
+		dec := yaml.NewDecoder(strings.NewReader(text))
+		dec.KnownFields(true)
+		if err := dec.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
+			return c, fmt.Errorf("COFFER_CONFIG: %v: %w", err, coffer.ErrInvalid)
+		}
+	}
+	for name, to := range map[string]*string{
+		"OBJECTS": &c.Objects, "ORIGINALS": &c.Originals, "KEYS": &c.Keys, "STORE": &c.Store, "LOG": &c.Log,
+	} {
+		*to = cmp.Or(getenv("COFFER_"+name), *to)
+	}
+	for name, to := range map[string]*string{"VERIFY": &c.Verifier, "LOOK": &c.Looker} {
+		if f := getenv("COFFER_" + name + "_FUNCTION"); f != "" {
+			*to = "lambda:" + f
+		}
+	}
+	if b := getenv("COFFER_BUCKETS"); b != "" {
+		c.Buckets = strings.FieldsFunc(b, func(r rune) bool { return r == ',' || r == ' ' })
+	}
+	switch m := getenv("COFFER_MACIE"); {
+	case m == "":
+	case c.Macie == nil:
+		c.Macie = &Macie{}
+		fallthrough
+	default:
+		if m != "on" {
+			c.Macie.Results = m
+		}
+	}
+	return c, nil
+}
+
 // Check reports what is wrong with c, with the member and what to write instead.
 func (c *Config) Check(home string) error {
 	if _, err := c.grace(); err != nil {
@@ -181,6 +229,14 @@ func (c *Config) Check(home string) error {
 	}
 	if c.Operator != "" && c.Operator != "none" {
 		return fmt.Errorf("configuration: operator: it is none, or left out: %w", coffer.ErrInvalid)
+	}
+	for role, spec := range map[string]string{"verifier": c.Verifier, "looker": c.Looker} {
+		if spec == "" {
+			continue
+		}
+		if _, err := ParseSpec(role, spec); err != nil {
+			return fmt.Errorf("configuration: %w", err)
+		}
 	}
 	if err := c.Identity.Check(); err != nil {
 		return fmt.Errorf("configuration: %w", err)

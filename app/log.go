@@ -27,8 +27,10 @@ func (a *App) openLogFiles(ctx context.Context) (audit.Files, *audit.Key, error)
 		if err != nil {
 			return nil, nil, err
 		}
-		if err := logFits(ctx, st, s.Name); err != nil {
-			return nil, nil, err
+		if parts[a.role].signs {
+			if err := logFits(ctx, st, s.Name); err != nil {
+				return nil, nil, err
+			}
 		}
 		return audit.Bucket(st, s.Name), nil, nil
 	}
@@ -101,7 +103,7 @@ func (a *App) storedLogKey(ctx context.Context, signs bool) (*audit.Key, error) 
 			return nil, fmt.Errorf("the log's key: %w", err)
 		}
 		if !signs {
-			return nil, fmt.Errorf("the log has no key yet; a process that signs it makes one (`coffer doctor` does): %w", coffer.ErrNotFound)
+			return nil, fmt.Errorf("the log has no key yet; a process that signs it makes one (`coffer doctor` does, or the function schedule): %w", coffer.ErrNotFound)
 		}
 		if err := a.makeLogKey(ctx); err != nil && !errors.Is(err, coffer.ErrConflict) {
 			return nil, fmt.Errorf("the log's key: %w", err)

@@ -50,6 +50,7 @@ var schemes = map[string]scheme{
 	"sqlite":   {local: true, name: "PATH"},
 	"s3":       {name: "BUCKET", bare: true, opts: append([]string{"owner", "requester-pays", "retention"}, awsOptions...)},
 	"kms":      {name: "KEY", deflt: "alias/coffer", opts: append([]string{"verify", "old"}, awsOptions...)},
+	"lambda":   {name: "FUNCTION", opts: awsOptions},
 	"dynamodb": {name: "TABLE", deflt: "coffer", opts: awsOptions},
 }
 
@@ -64,9 +65,11 @@ var roles = map[string]struct {
 	"keys":      {[]string{"keyfile", "kms"}, "keyfile:keys/ring"},
 	"store":     {[]string{"sqlite", "dynamodb"}, "sqlite:store"},
 	"log":       {[]string{"dir", "s3"}, "dir:log"},
+	"verifier":  {[]string{"lambda"}, ""},
+	"looker":    {[]string{"lambda"}, ""},
 }
 
-// ParseSpec parses the spec of a role: "objects", "originals", "keys", "store" or "log". An empty text is the role's default.
+// ParseSpec parses the spec of a role: "objects", "originals", "keys", "store", "log", "verifier" or "looker". An empty text is the role's default.
 func ParseSpec(role, text string) (Spec, error) {
 	r := roles[role]
 	text = cmp.Or(text, r.deflt)

@@ -17,8 +17,8 @@ import (
 
 // Proof says how a caller with a token is known.
 type Proof struct {
-	How     How       // ByToken or ByJWT
-	Token   string    // id of the personal token, or keyed hash of the access token's jti
+	How     How       // ByToken, ByJWT or ByIAM
+	Token   string    // id of the personal token, or keyed hash of the access token's jti or of the ARN of the signer's session
 	Expires time.Time //
 	// SignedIn is when the subject last proved who they are, MFA whether with more than one factor, as the issuer of an access token
 	// says. Zero: not known, as with every personal token.

@@ -26,6 +26,16 @@ type Config struct {
 	Provider *Provider `yaml:"provider,omitempty"`
 	// Issuers are those whose access tokens are accepted.
 	Issuers []Issuer `yaml:"issuers,omitempty"`
+	// IAM are the roles and users of AWS that are let in where API Gateway has verified their signatures.
+	IAM []Signer `yaml:"iam,omitempty"`
+}
+
+// Signer is a role or a user of AWS whose signed requests are accepted. Everybody who can assume a role is one caller: the name of a session
+// is theirs to choose, and must not make two people of one.
+type Signer struct {
+	ARN   string   `yaml:"arn"` // arn:aws:iam::ACCOUNT:role/NAME or .../user/NAME
+	Roles []string `yaml:"roles"`
+	Teams []string `yaml:"teams,omitempty"`
 }
 
 // Provider is an OpenID Connect provider at which people sign in.
@@ -101,6 +111,27 @@ func (c *Config) Check() error {
 		}
 		if err := rules("provider", p.Algorithms, p.Roles, p.Teams); err != nil {
 			return err
+		}
+	}
+	signers := make(map[string]bool)
+	for i, signer := range c.IAM {
+		who, ok := parseSigner(signer.ARN)
+		if !ok || signers[who] || strings.Contains(signer.ARN, ":sts:") {
+			return bad("iam[%d].arn: write arn:aws:iam::ACCOUNT:role/NAME or arn:aws:iam::ACCOUNT:user/NAME, each once", i)
+		}
+		signers[who] = true
+		if len(signer.Roles) == 0 {
+			return bad("iam[%d].roles: who has no role may do nothing", i)
+		}
+		for _, role := range signer.Roles {
+			if err := checkRole(role); err != nil {
+				return fmt.Errorf("identity: iam[%d].roles: %w", i, err)
+			}
+		}
+		for _, team := range signer.Teams {
+			if !access.ValidID(team) {
+				return bad("iam[%d].teams: a name is 1 to 128 of A-Z a-z 0-9 . _ -", i)
+			}
 		}
 	}
 	seen := make(map[string]bool)

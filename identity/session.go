@@ -25,6 +25,7 @@ const (
 	ByOIDC       How = "oidc"
 	ByToken      How = "token"  // a personal token
 	ByJWT        How = "jwt"    // an issuer's access token
+	ByIAM        How = "iam"    // a signature that AWS has verified
 	byLogout     How = "logout" // a provider's logout token
 )
 

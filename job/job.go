@@ -24,7 +24,7 @@ type State string
 // The states of a job.
 const (
 	Running     State = "running"
-	Interrupted State = "interrupted" // its worker is gone; it can be resumed
+	Interrupted State = "interrupted" // nobody is at it; it waits for a worker, or can be resumed
 	Done        State = "done"
 	Failed      State = "failed" // all items were tried and some failed; they can be tried again by resuming
 	Cancelled   State = "cancelled"
@@ -41,6 +41,9 @@ const (
 	keepFor = 30 * 24 * time.Hour
 	// maxError bounds the error that is kept of an item, in bytes.
 	maxError = 500
+	// Mandate is how long a worker may act on the word of who asked for a job that was handed to it. What is left then has to be asked for
+	// again: by then the caller may have lost the rights that they came with.
+	Mandate = 24 * time.Hour
 )
 
 // Job is long work: a list of items that are done one after the other, each with its own result. Items must be safe to repeat,
@@ -51,6 +54,7 @@ const (
 //	J#<id>  lease         who is at it
 //	J#<id>  cancel        somebody asked to stop it
 //	JL      <id>          the list of jobs
+//	JW      <id>          the list of those that wait for a worker
 type Job struct {
 	ID      string            `json:"job"`
 	Kind    string            `json:"kind"`
@@ -63,8 +67,17 @@ type Job struct {
 	Done    int               `json:"done"`
 	Failed  int               `json:"failed"`
 	Error   string            `json:"error,omitempty"` // of the item that failed last, or what stopped the worker
+	// Handed is when the job was left to whatever worker is free, in this process or another, which acts on behalf of Ask. Zero: it is
+	// worked at where it was asked for.
+	Handed time.Time  `json:"handed,omitzero"`
+	Ask    access.Ask `json:"ask,omitzero"`
 
 	version string
+}
+
+// Waits reports whether a worker may take the job up: it was handed over, nobody is at it, and it was asked for not too long ago.
+func (j *Job) Waits(now time.Time) bool {
+	return j.State == Interrupted && !j.Handed.IsZero() && now.Sub(j.Handed) < Mandate
 }
 
 // Item is one piece of a job.
@@ -88,6 +101,7 @@ func metaKey(id string) store.Key     { return store.Key{Part: part(id), Sort: "
 func cancelKey(id string) store.Key   { return store.Key{Part: part(id), Sort: "cancel"} }
 func leaseKey(id string) store.Key    { return store.Key{Part: part(id), Sort: "lease"} }
 func listKey(id string) store.Key     { return store.Key{Part: "JL", Sort: id} }
+func waitKey(id string) store.Key     { return store.Key{Part: "JW", Sort: id} }
 func itemSort(n int) string           { return fmt.Sprintf("i#%08d", n) }
 func put(k store.Key, v any) store.Op { return putIf(k, v, store.Any) }
 
@@ -164,6 +178,63 @@ func (q *Jobs) Get(ctx context.Context, id string) (*Job, error) {
 		j.State = Interrupted
 	}
 	return j, err
+}
+
+// Hand leaves a job that was made by [Jobs.New] or [Jobs.Named], or whose failed items are to be tried again, to whatever worker is free, on
+// behalf of ask; [Jobs.Waiting] lists it from then on. The items ask the policy by themselves, with what is in force when they are done.
+// A job at which a worker is, or that waits already for the same caller, is left as it is. One that is done or cancelled gives an error
+// wrapping coffer.ErrConflict.
+func (q *Jobs) Hand(ctx context.Context, ask access.Ask, id string) (*Job, error) {
+	for range 8 {
+		j, err := q.Get(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case j.State == Done || j.State == Cancelled:
+			return j, fmt.Errorf("job %s is %s: %w", id, j.State, coffer.ErrConflict)
+		case j.State == Running, j.Waits(q.Now()) && j.Ask.Caller.ID == ask.Caller.ID:
+			return j, nil
+		}
+		ask.Context = ask.Context.Claimed()
+		j.State, j.Ended, j.Handed, j.Ask = Running, time.Time{}, q.Now().UTC(), ask
+		op := putIf(metaKey(id), j, j.version)
+		err = q.DB.Apply(ctx, op, put(waitKey(id), j.Kind))
+		if errors.Is(err, coffer.ErrConflict) {
+			continue // a worker was at it
+		}
+		if err != nil {
+			return nil, fmt.Errorf("store job %s: %w", id, err)
+		}
+		j.State, j.version = Interrupted, op.Item.Version
+		return j, nil
+	}
+	return nil, fmt.Errorf("job %s: others keep changing it: %w", id, coffer.ErrConflict)
+}
+
+// Waiting returns the jobs that wait for a worker, without asking the policy, in no particular order. It forgets those that wait no more.
+func (q *Jobs) Waiting(ctx context.Context) ([]*Job, error) {
+	var out []*Job
+	for it, err := range q.DB.Query(ctx, "JW", store.Range{}) {
+		if err != nil {
+			return nil, fmt.Errorf("jobs that wait: %w", err)
+		}
+		j, err := q.Get(ctx, it.Key.Sort)
+		if err != nil && !errors.Is(err, coffer.ErrNotFound) {
+			return nil, err
+		}
+		switch {
+		case err == nil && j.Waits(q.Now()):
+			out = append(out, j)
+		case err != nil || j.State.Ended() || j.State == Interrupted:
+			// The version keeps one that is handed over again in this moment.
+			op := store.Op{Verb: store.Delete, Expect: it.Version, Item: store.Item{Key: it.Key}}
+			if err := q.DB.Apply(ctx, op); err != nil && !errors.Is(err, coffer.ErrConflict) {
+				return nil, fmt.Errorf("jobs that wait: %w", err)
+			}
+		}
+	}
+	return out, nil
 }
 
 // busy reports whether a worker holds the job.
@@ -351,7 +422,9 @@ func (w *worker) record(ctx context.Context, j *Job, more ...store.Op) error {
 
 func (w *worker) end(ctx context.Context, j *Job, s State) error {
 	j.State, j.Ended = s, w.q.Now().UTC()
-	return w.record(ctx, j, store.Op{Verb: store.Delete, Expect: store.Any, Item: store.Item{Key: cancelKey(j.ID)}})
+	return w.record(ctx, j,
+		store.Op{Verb: store.Delete, Expect: store.Any, Item: store.Item{Key: cancelKey(j.ID)}},
+		store.Op{Verb: store.Delete, Expect: store.Any, Item: store.Item{Key: waitKey(j.ID)}})
 }
 
 func (q *Jobs) cancelled(ctx context.Context, id string) (bool, error) {

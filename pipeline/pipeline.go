@@ -56,10 +56,18 @@ type Pipeline struct {
 	Macie macie.API
 	// Results is where Macie puts discovery results; no Bucket: only where the findings say.
 	Results Place
+	// Limits, where not zero, says which objects are left to a worker that has more time and memory; see [Result.Left].
+	Limits Limits
 	// MAC is the installation's keyed hash for a purpose.
 	MAC func(label string, data []byte) []byte
 	Now func() time.Time
 }
+
+// Limits are the greatest sizes, in bytes, of the objects that are read at once; 0: any. What an archive holds is many times its size.
+type Limits struct{ Object, Archive int64 }
+
+// errLeft is the error of reading what is beyond the limits.
+var errLeft = errors.New(leftToWorker)
 
 // Status is what became of a finding or document.
 type Status string
@@ -84,7 +92,9 @@ type Result struct {
 	Occurrences int
 	Sealed      int
 	Reason      string
-	Fetched     int64 // bytes of the object that were fetched for it; zero where the storage is at hand
+	// Left says that the object is beyond the limits: the finding is received, and [Pipeline.Resume] takes it in where there are none.
+	Left    bool
+	Fetched int64 // bytes of the object that were fetched for it; zero where the storage is at hand
 }
 
 // ObjectID returns the opaque id under which an object appears in keys and log.
@@ -185,10 +195,13 @@ func result(rec *triage.Record) Result {
 	case triage.StateFailed:
 		r.Status = Failed
 	default:
-		r.Status = Skipped
+		r.Status, r.Left = Skipped, rec.Reason == leftToWorker
 	}
 	return r
 }
+
+// leftToWorker is the reason why a received finding waits whose object is beyond the limits.
+const leftToWorker = "the object is large; a worker takes it in"
 
 // receive makes the finding known, before anything of the object is read.
 func (p *Pipeline) receive(ctx context.Context, permit *audit.Permit, rec *triage.Record, occs []coffer.Occurrence) error {
@@ -285,6 +298,10 @@ func (p *Pipeline) seal(ctx context.Context, permit *audit.Permit, rec *triage.R
 		return p.record(ctx, permit, rec, "locate", audit.Failed, nil)
 	}
 	defer located.wipe()
+	if located.left {
+		rec.Reason = leftToWorker
+		return nil
+	}
 	if located.parked != "" {
 		rec.State, rec.Reason = triage.StateParked, located.parked
 		return p.record(ctx, permit, rec, "park", audit.Done, nil)
@@ -364,6 +381,7 @@ type located struct {
 	sealed   int
 	fetched  int64
 	parked   string // why the bytes cannot be read now
+	left     bool   // the bytes are too many for this process
 	partial  string // why not all that Macie detected is here
 	unverified,
 	rescan string
@@ -432,6 +450,9 @@ func (p *Pipeline) locate(ctx context.Context, rec *triage.Record, lines []triag
 		return out.nothing(coffer.OutcomeChanged, "the object or version that Macie saw does not exist any more"), nil
 	case errors.Is(err, coffer.ErrChanged):
 		return out.nothing(coffer.OutcomeChanged, "the object was changed since Macie saw it; `coffer finding relocate` looks at it as it is now"), nil
+	case errors.Is(err, errLeft):
+		out.left = true
+		return out, nil
 	case err != nil:
 		return nil, err
 	}
@@ -453,7 +474,10 @@ func (p *Pipeline) locate(ctx context.Context, rec *triage.Record, lines []triag
 			return nil, err
 		}
 	}
-	if err := p.read(ctx, out, info, full.Occurrences); err != nil {
+	if err := p.read(ctx, out, info, full.Occurrences); errors.Is(err, errLeft) {
+		out.left = true
+		return out, nil
+	} else if err != nil {
 		return nil, err
 	}
 	return out, p.link(ctx, rec, out)
@@ -472,6 +496,9 @@ func (p *Pipeline) pin(ctx context.Context, f *coffer.Finding) (info object.Info
 	info, err = p.Objects.Stat(ctx, o)
 	if err != nil {
 		return info, "", err
+	}
+	if p.Limits.Object > 0 && info.Size > p.Limits.Object {
+		return info, "", errLeft // before its bytes are compared
 	}
 	want := strings.Trim(f.Object.ETag, `"`)
 	switch {
@@ -573,7 +600,11 @@ func (p *Pipeline) read(ctx context.Context, out *located, info object.Info, occ
 		return err
 	}
 	defer body.Close()
-	found, err := Extract(ctx, body, occs, p.Detectors)
+	f, kind, src, err := document(body)
+	if kind.Archive() && p.Limits.Archive > 0 && info.Size > p.Limits.Archive {
+		return errLeft
+	}
+	found, err := extract(ctx, f, src, err, occs, p.Detectors)
 	if body.Fetched != nil {
 		out.fetched = body.Fetched()
 	}
@@ -591,6 +622,11 @@ func (p *Pipeline) read(ctx context.Context, out *located, info object.Info, occ
 // Extract finds the values at occs in an opened object, whatever its format.
 func Extract(ctx context.Context, body object.Body, occs []coffer.Occurrence, set *detect.Set) ([]format.Found, error) {
 	f, src, err := Document(body)
+	return extract(ctx, f, src, err, occs, set)
+}
+
+// extract is Extract of a document, or of what is none.
+func extract(ctx context.Context, f format.Format, src format.Source, err error, occs []coffer.Occurrence, set *detect.Set) ([]format.Found, error) {
 	if err != nil {
 		found := make([]format.Found, len(occs))
 		for i, o := range occs {
@@ -603,13 +639,18 @@ func Extract(ctx context.Context, body object.Body, occs []coffer.Occurrence, se
 
 // Document chooses the format of an opened object and prepares its bytes for a walk.
 func Document(body object.Body) (format.Format, format.Source, error) {
+	f, _, src, err := document(body)
+	return f, src, err
+}
+
+func document(body object.Body) (format.Format, all.Kind, format.Source, error) {
 	r := bufio.NewReaderSize(body, all.HeadSize)
 	head, err := r.Peek(all.HeadSize)
 	if err != nil && err != io.EOF {
-		return nil, format.Source{}, err
+		return nil, "", format.Source{}, err
 	}
-	f, _, err := all.Choose(path.Base(body.Info.Key), body.Info.Attrs.ContentType, head)
-	return f, format.Source{Reader: r, Size: body.Info.Size, At: body.ReaderAt}, err
+	f, kind, err := all.Choose(path.Base(body.Info.Key), body.Info.Attrs.ContentType, head)
+	return f, kind, format.Source{Reader: r, Size: body.Info.Size, At: body.ReaderAt}, err
 }
 
 // take turns what was found into lines and values.

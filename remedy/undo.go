@@ -292,22 +292,37 @@ func (m *Remedy) removeVersion(ctx context.Context, p *Plan) error {
 	return nil
 }
 
+// The kinds of jobs that time brings.
+const (
+	PurgeJob = "remedy.purge" // of the plans that are its items
+	SweepJob = "remedy.sweep" // of what crashed writers left in the storages
+)
+
 // EndGrace destroys the kept originals of plans whose grace period is over. It returns how many; with the first error it stops.
 func (m *Remedy) EndGrace(ctx context.Context, ask access.Ask) (int, error) {
-	n := 0
+	ids, err := m.Expired(ctx, 0)
+	for n, id := range ids {
+		if _, err := m.Purge(ctx, ask, id, PurgeOptions{}); err != nil {
+			return n, err
+		}
+	}
+	return len(ids), err
+}
+
+// Expired returns the plans whose kept originals are to be destroyed since their grace period is over, at most that many; 0: all.
+func (m *Remedy) Expired(ctx context.Context, most int) (ids []string, err error) {
 	for p, err := range m.All(ctx) {
 		if err != nil {
-			return n, err
+			return ids, err
 		}
 		if p.State != Applied || p.Until.IsZero() || !m.Now().After(p.Until) || p.Original == nil {
 			continue
 		}
-		if _, err := m.Purge(ctx, ask, p.ID, PurgeOptions{}); err != nil {
-			return n, err
+		if ids = append(ids, p.ID); len(ids) == most {
+			break
 		}
-		n++
 	}
-	return n, nil
+	return ids, nil
 }
 
 // Original copies the kept original of a plan to w, for a check. It fails before it writes a byte that is not authentic.

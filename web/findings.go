@@ -110,7 +110,7 @@ func (s *Server) findingRoutes() {
 		if err := s.matchFinding(ctx, c, in.Finding, in.IfMatch); err != nil {
 			return nil, err
 		}
-		if wantsJob(in.Prefer) {
+		if s.isJob(in.Prefer) {
 			return asJob[api.FindingDetail](ctx, s, c, kindRelocate, in.Key, nil, in.Finding)
 		}
 		res, err := s.Pipeline.Relocate(ctx, c.ask, in.Finding)
@@ -129,7 +129,7 @@ func (s *Server) findingRoutes() {
 		if err != nil {
 			return nil, err
 		}
-		if wantsJob(in.Prefer) {
+		if s.isJob(in.Prefer) {
 			if err := s.matchFinding(ctx, c, in.Finding, in.IfMatch); err != nil {
 				return nil, err
 			}

@@ -30,10 +30,12 @@ const (
 	kindIndex  = "value.index"
 	kindRotate = "key.rotate"
 	kindUndo   = "remedy.undo"
-	kindPurge  = "remedy.purge"
+	kindPurge  = remedy.PurgeJob
+	kindSweep  = remedy.SweepJob
 	// Of findings.
 	kindRelocate = "finding.relocate"
 	kindConfirm  = "event.confirm"
+	kindTake     = pipeline.TakeJob
 	kindWork     = "finding.work"
 	// Of Macie's list.
 	kindReconcile = pipeline.ReconcileJob
@@ -76,11 +78,14 @@ func (r *runner) start(ctx context.Context, c *call, kind, attempt string, param
 	if err != nil {
 		return nil, err
 	}
-	return j, r.work(c, j)
+	return j, r.work(ctx, c, j)
 }
 
-// work works at a job in the background, as the caller of c.
-func (r *runner) work(c *call, j *job.Job) error {
+// work works at a job in the background, as the caller of c, or hands it to who does.
+func (r *runner) work(ctx context.Context, c *call, j *job.Job) error {
+	if r.s.Hand != nil {
+		return r.hand(ctx, c, j)
+	}
 	do, err := r.s.items(j)
 	if err != nil {
 		return err
@@ -105,22 +110,62 @@ func (r *runner) work(c *call, j *job.Job) error {
 		defer func() { <-r.places }()
 		r.running.Add(1)
 		defer r.running.Add(-1)
-		_, err := r.s.Jobs.Run(r.ctx, j.ID, func(ctx context.Context, ref string) (string, error) {
-			ask := ask
-			ask.Context.Now = r.s.Now()
-			result, err := do(ctx, ask, ref)
-			outcome := "done"
-			if err != nil {
-				outcome = "failed"
-			}
-			r.s.metrics.items.WithLabelValues(j.Kind, outcome).Inc()
-			return result, err
-		}, nil)
+		_, err := r.run(r.ctx, ask, j, do)
 		if err != nil && !errors.Is(err, coffer.ErrConflict) && r.ctx.Err() == nil {
 			r.s.log.Error("a job stopped", "job", j.ID, "error", err)
 		}
 	})
 	return nil
+}
+
+// run works at a job on behalf of ask.
+func (r *runner) run(ctx context.Context, ask access.Ask, j *job.Job, do doing) (*job.Job, error) {
+	return r.s.Jobs.Run(ctx, j.ID, func(ctx context.Context, ref string) (string, error) {
+		ask := ask
+		ask.Context.Now = r.s.Now()
+		result, err := do(ctx, ask, ref)
+		outcome := "done"
+		if err != nil {
+			outcome = "failed"
+		}
+		r.s.metrics.items.WithLabelValues(j.Kind, outcome).Inc()
+		return result, err
+	}, nil)
+}
+
+// hand leaves a job to the workers. That one is told of it only makes it quicker: they look for what waits, too.
+func (r *runner) hand(ctx context.Context, c *call, j *job.Job) error {
+	handed, err := r.s.Jobs.Hand(ctx, c.ask, j.ID)
+	if errors.Is(err, coffer.ErrConflict) && j.State.Ended() {
+		return nil // a repeated attempt, whose job is done
+	}
+	if err != nil {
+		return err
+	}
+	if err := r.s.Hand(ctx, handed); err != nil {
+		r.s.log.WarnContext(ctx, "no worker was told of a job; it waits", "job", j.ID, "error", err)
+	}
+	return nil
+}
+
+// Work takes up a job that waits (see [job.Jobs.Hand]) and works at it, on behalf of who asked for it, until it has ended or ctx has. It
+// returns the job as it stands then. One that does not wait, since another worker is at it or it has ended, gives an error wrapping
+// coffer.ErrConflict; other errors are those of [job.Jobs.Run].
+func (s *Server) Work(ctx context.Context, id string) (*job.Job, error) {
+	j, err := s.Jobs.Get(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if !j.Waits(s.Now()) {
+		return j, fmt.Errorf("job %s does not wait for a worker: %w", id, coffer.ErrConflict)
+	}
+	do, err := s.items(j)
+	if err != nil {
+		return j, err
+	}
+	s.runner.running.Add(1)
+	defer s.runner.running.Add(-1)
+	return s.runner.run(ctx, j.Ask, j, do)
 }
 
 func (r *runner) left(id string) {
@@ -138,8 +183,11 @@ func (r *runner) has(id string) bool {
 	return r.at[id] > 0
 }
 
+// doing does an item of a job and returns a short result.
+type doing func(ctx context.Context, ask access.Ask, ref string) (string, error)
+
 // items returns what the items of a job do. Each asks the policy by itself.
-func (s *Server) items(j *job.Job) (func(ctx context.Context, ask access.Ask, ref string) (string, error), error) {
+func (s *Server) items(j *job.Job) (doing, error) {
 	p := j.Params
 	switch j.Kind {
 	case kindPlan:
@@ -175,6 +223,11 @@ func (s *Server) items(j *job.Job) (func(ctx context.Context, ask access.Ask, re
 			_, err := s.Remedy.Purge(ctx, ask, ref, opt)
 			return s.reached(ctx, ref, remedy.Purged, err)
 		}, nil
+	case kindSweep:
+		return func(ctx context.Context, _ access.Ask, _ string) (string, error) {
+			n, err := s.Home.SweepStages(ctx)
+			return strconv.Itoa(n), err
+		}, nil
 	case kindRelocate, kindConfirm:
 		return func(ctx context.Context, ask access.Ask, ref string) (string, error) {
 			res, err := pipeline.Result{}, error(nil)
@@ -183,6 +236,12 @@ func (s *Server) items(j *job.Job) (func(ctx context.Context, ask access.Ask, re
 			} else {
 				res, err = s.Pipeline.Confirm(ctx, ask, ref, p["seen"])
 			}
+			s.metrics.sealed.Add(float64(res.Sealed))
+			return string(res.Status), err
+		}, nil
+	case kindTake:
+		return func(ctx context.Context, ask access.Ask, ref string) (string, error) {
+			res, err := s.Pipeline.Resume(ctx, ask, ref)
 			s.metrics.sealed.Add(float64(res.Sealed))
 			return string(res.Status), err
 		}, nil
@@ -314,7 +373,7 @@ func (s *Server) jobRoutes() {
 		if shown := s.jobOf(j); shown.State != string(job.Interrupted) && shown.State != string(job.Failed) {
 			return nil, fmt.Errorf("the job is %s: %w", j.State, coffer.ErrConflict)
 		}
-		if err := s.runner.work(c, j); err != nil {
+		if err := s.runner.work(ctx, c, j); err != nil {
 			return nil, err
 		}
 		return s.accepted(j), nil
@@ -333,7 +392,7 @@ func (s *Server) accepted(j *job.Job) *reply[api.Job] {
 // jobOf shows a job. One that waits for its place is not interrupted.
 func (s *Server) jobOf(j *job.Job) api.Job {
 	state := j.State
-	if state == job.Interrupted && s.runner.has(j.ID) {
+	if state == job.Interrupted && (s.runner.has(j.ID) || j.Waits(s.Now())) {
 		state = job.Running
 	}
 	return api.Job{

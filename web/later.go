@@ -79,6 +79,9 @@ func wantsJob(prefer string) bool {
 	return false
 }
 
+// isJob reports whether what reads or changes an object is to be a job: when that is asked for, and where this process reaches no objects.
+func (s *Server) isJob(prefer string) bool { return s.Hand != nil || wantsJob(prefer) }
+
 // asJob starts a job of one item and answers with it.
 func asJob[T any](ctx context.Context, s *Server, c *call, kind, key string, params map[string]string, ref string) (*later[T], error) {
 	j, err := s.runner.start(ctx, c, kind, s.attemptID(c, key), params, []string{ref})

@@ -156,7 +156,7 @@ func (s *Server) planRoutes() {
 			return nil, err
 		}
 		closing := s.closingOf(in.Body)
-		if wantsJob(in.Prefer) {
+		if s.isJob(in.Prefer) {
 			return asJob[api.Applied](ctx, s, c, kindApply, in.Key, closingParams(closing), in.Plan)
 		}
 		p, err := s.Remedy.Apply(ctx, c.ask, in.Plan, closing)
@@ -200,7 +200,7 @@ func (s *Server) planRoutes() {
 		if err := s.matchPlan(ctx, c, in.Plan, in.IfMatch); err != nil {
 			return nil, err
 		}
-		if wantsJob(in.Prefer) {
+		if s.isJob(in.Prefer) {
 			return asJob[api.Undone](ctx, s, c, kindUndo, in.Key, nil, in.Plan)
 		}
 		p, err := s.Remedy.Undo(ctx, c.ask, in.Plan)
@@ -217,7 +217,7 @@ func (s *Server) planRoutes() {
 		if err := s.matchPlan(ctx, c, in.Plan, in.IfMatch); err != nil {
 			return nil, err
 		}
-		if wantsJob(in.Prefer) {
+		if s.isJob(in.Prefer) {
 			return asJob[api.Purged](ctx, s, c, kindPurge, in.Key, map[string]string{"values": strconv.FormatBool(in.Body.Values)}, in.Plan)
 		}
 		p, err := s.Remedy.Purge(ctx, c.ask, in.Plan, remedy.PurgeOptions{Values: in.Body.Values})
@@ -287,7 +287,7 @@ func (s *Server) makePlans(ctx context.Context, c *call, in *actsWith[api.PlanBo
 		return nil, err
 	}
 	attempt := s.attemptID(c, in.Key)
-	if len(groups) == 1 {
+	if len(groups) == 1 && s.Hand == nil {
 		p, err := s.Remedy.Plan(ctx, c.ask, groups[0], remedy.Options{
 			Attempt: attempt, Action: remedy.Action(b.Action), Include: include(b.Include), OnlyReported: b.OnlyReported})
 		if err != nil {

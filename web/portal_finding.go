@@ -228,6 +228,13 @@ func (s *Server) findingPages() {
 	})
 	s.page(&route{id: "relocate", method: http.MethodPost, path: "/findings/{finding}/relocate", action: access.EventIngest, on: finding}, func(ctx context.Context, v *visit) (*screen, error) {
 		id := v.r.PathValue("finding")
+		if s.isJob("") {
+			j, err := s.runner.start(ctx, v.call, kindRelocate, "", nil, []string{id})
+			if err != nil {
+				return nil, err
+			}
+			return &screen{to: jobPath(j.ID)}, nil
+		}
 		res, err := s.Pipeline.Relocate(ctx, v.ask, id)
 		if err != nil {
 			return nil, err

@@ -94,7 +94,7 @@ func (s *Server) jobPages() {
 		if shown := s.jobOf(j); shown.State != string(job.Interrupted) && shown.State != string(job.Failed) {
 			return nil, fmt.Errorf("the job is %s: %w", j.State, coffer.ErrConflict)
 		}
-		return &screen{to: jobPath(id), said: "Taken up again."}, s.runner.work(v.call, j)
+		return &screen{to: jobPath(id), said: "Taken up again."}, s.runner.work(ctx, v.call, j)
 	})
 }
 

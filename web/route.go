@@ -242,7 +242,13 @@ func (s *Server) authenticate(ctx context.Context, c *call) error {
 		return none
 	}
 	m := identity.Meta{Request: c.id, Network: network(c.r)}
-	if headers := c.r.Header["Authorization"]; len(headers) > 0 {
+	if arn, ok := c.r.Context().Value(signedKey{}).(string); ok {
+		who, proof, err := s.Auth.IAM(ctx, arn, m)
+		if err != nil {
+			return err
+		}
+		ask.Caller, ask.Context = who, proof.Context(ask.Context.Now, m)
+	} else if headers := c.r.Header["Authorization"]; len(headers) > 0 {
 		scheme, token, _ := strings.Cut(headers[0], " ")
 		if len(headers) > 1 || !strings.EqualFold(scheme, "Bearer") || token == "" {
 			return none

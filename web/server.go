@@ -47,12 +47,22 @@ import (
 type Authenticator interface {
 	// Bearer identifies who comes with an access token.
 	Bearer(ctx context.Context, token string, m identity.Meta) (access.Caller, identity.Proof, error)
+	// IAM identifies who signed a request, by the ARN for which AWS has verified the signature.
+	IAM(ctx context.Context, arn string, m identity.Meta) (access.Caller, identity.Proof, error)
 	// Session identifies who holds a session by the value of its cookie.
 	Session(ctx context.Context, cookie string, m identity.Meta) (identity.Session, error)
 }
 
 // SessionCookie is the name of the cookie of a session.
 const SessionCookie = "__Host-coffer"
+
+type signedKey struct{}
+
+// Signed returns a context for a request whose signature AWS has verified for the role or user of this ARN. Nothing that comes with the
+// request then says who asks. No header can do the same.
+func Signed(ctx context.Context, arn string) context.Context {
+	return context.WithValue(ctx, signedKey{}, arn)
+}
 
 // Installation is what belongs to the home as a whole.
 type Installation interface {
@@ -64,6 +74,8 @@ type Installation interface {
 	RetireKeys(ctx context.Context, ask access.Ask, age time.Duration) ([]string, error)
 	// SetVersioning sets the versioning of a bucket, where the storage is a folder; else the error wraps coffer.ErrUnsupported.
 	SetVersioning(ctx context.Context, bucket string, on bool) error
+	// SweepStages removes what crashed writers left in the storages, and returns how much.
+	SweepStages(ctx context.Context) (int, error)
 	Diagnose(ctx context.Context, ask access.Ask) []api.Diagnosis
 	Check(ctx context.Context, ask access.Ask, opt check.Options) (*check.Report, error)
 	// VerifyLog verifies the installation's own log against checkpoints that were kept elsewhere, with a verifier key that was, too;
@@ -91,6 +103,9 @@ type Config struct {
 	MAC      func(label string, data []byte) []byte
 	Now      func() time.Time
 
+	// Hand tells a worker of a job that waits for one; jobs then run in no process of this kind, and what reads or changes objects is
+	// always a job. Nil: jobs run in this process.
+	Hand func(ctx context.Context, j *job.Job) error
 	// Auth identifies callers from outside; nil: there are none, and only [Server.Local] gets in.
 	Auth Authenticator
 	// People signs in whoever comes with a browser; nil: nobody can.

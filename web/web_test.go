@@ -25,6 +25,10 @@ import (
 // badge is an authenticator for tests: a token is roles and a kind of caller.
 type badge struct{ now func() time.Time }
 
+func (badge) IAM(context.Context, string, identity.Meta) (access.Caller, identity.Proof, error) {
+	return access.Caller{}, identity.Proof{}, coffer.ErrDenied
+}
+
 func (b badge) Bearer(_ context.Context, token string, m identity.Meta) (access.Caller, identity.Proof, error) {
 	role, kind, ok := strings.Cut(token, "/")
 	if !ok {

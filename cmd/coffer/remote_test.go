@@ -70,6 +70,10 @@ type bearer struct {
 	operator access.Caller
 }
 
+func (bearer) IAM(context.Context, string, identity.Meta) (access.Caller, identity.Proof, error) {
+	return access.Caller{}, identity.Proof{}, coffer.ErrDenied
+}
+
 func (b bearer) Bearer(_ context.Context, token string, _ identity.Meta) (access.Caller, identity.Proof, error) {
 	if subtle.ConstantTimeCompare([]byte(token), []byte(b.token)) != 1 {
 		return access.Caller{}, identity.Proof{}, fmt.Errorf("token: %w", coffer.ErrDenied)

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"coffer"
-	"coffer/access"
 	"coffer/app"
 	"coffer/store"
 	"coffer/web"
@@ -41,8 +40,6 @@ const (
 	drain = 20 * time.Second
 	// timed is how often work is done that time brings.
 	timed = 10 * time.Minute
-	// reconcileEvery is how often what came in is compared with what Macie lists.
-	reconcileEvery = time.Hour
 	// fresh is how often the index of the findings and the policies are looked at.
 	fresh = 2 * time.Second
 )
@@ -221,9 +218,9 @@ func (c *serveCmd) timed(ctx context.Context, e *env, a *app.App, logger *slog.L
 	defer tick.Stop()
 	for {
 		// On behalf of who runs the server; where the operator has no rights, the policies may give them to a service.
-		ask := access.Ask{Caller: e.caller, Context: access.Context{Now: a.Now(), Local: true, Request: "timed-" + store.NewVersion()}}
-		if a.Config.Operator == "none" {
-			ask.Caller = access.Caller{ID: "timed-work", Name: "timed work", Kind: access.ServiceCaller, Roles: []string{access.RoleService}}
+		ask := a.Service("timed-work", "timed-"+store.NewVersion())
+		if a.Config.Operator != "none" {
+			ask.Caller, ask.Context.Local = e.caller, true
 		}
 		n, err := a.Remedy.EndGrace(ctx, ask)
 		if n > 0 {
@@ -235,7 +232,10 @@ func (c *serveCmd) timed(ctx context.Context, e *env, a *app.App, logger *slog.L
 		if _, err := once.Prune(ctx); err != nil && ctx.Err() == nil {
 			logger.Warn("old attempts are not forgotten", "error", err)
 		}
-		if err := a.Reconcile(ctx, ask, reconcileEvery); err != nil && ctx.Err() == nil {
+		if _, err := a.SweepStages(ctx); err != nil && ctx.Err() == nil {
+			logger.Warn("what crashed writers left is not removed", "error", err)
+		}
+		if err := a.Reconcile(ctx, ask, app.ReconcileEvery); err != nil && ctx.Err() == nil {
 			logger.Warn("what came in is not compared with Macie", "error", err)
 		}
 		select {

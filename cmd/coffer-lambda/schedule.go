@@ -1,0 +1,41 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"coffer/app"
+	"coffer/store"
+)
+
+// schedule does what time brings: it puts the entries of the log in order and under a signed checkpoint, forgets old attempts, hands to the
+// other functions what is due, and tells them of what waits. Whatever of it fails, the rest is done.
+func (f *function) schedule(ctx context.Context, o *opened) ([]byte, error) {
+	var errs []error
+	if err := o.Log.Sequence(ctx); err != nil {
+		errs = append(errs, err)
+	}
+	if _, err := o.Once().Prune(ctx); err != nil {
+		errs = append(errs, fmt.Errorf("old attempts: %w", err))
+	}
+	due, err := o.Due(ctx, o.Service("timed-work", "timed-"+store.NewVersion()), app.ReconcileEvery)
+	if err != nil {
+		errs = append(errs, err)
+	}
+	for _, j := range due {
+		if err := o.queues.Wake(ctx, j); err != nil {
+			errs = append(errs, err)
+			break
+		}
+	}
+	// What was handed out is on record too.
+	if err := o.Log.Sequence(ctx); err != nil {
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		f.logger.ErrorContext(ctx, "timed work is not done", "error", err)
+		return nil, err
+	}
+	return []byte(`{}`), nil
+}
