@@ -13,6 +13,8 @@
 //	triage       the record of a finding, verdicts, and the lists.
 //	remedy       a fix: plan, approve, apply, verify, undo, purge, certificate.
 //	job          work that outlives a call: leases, progress, cancelling, resuming.
+//	sidedoor     who reads past all this, with an S3 client; the policy against it.
+//	cost         what it costs on AWS.
 //	check        every invariant, by the code that the fault tests ask.
 //
 // Two packages stand in front of all of them. Package access answers whether a caller may do something, by Cedar policies; package

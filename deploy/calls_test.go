@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -325,6 +326,8 @@ type cloud struct {
 	seen   map[Call]bool
 	now    time.Time
 	demo   *demo.Scenario
+	// through, where not nil, stands between the recorders and the fakes.
+	through func(http.Handler) http.Handler
 }
 
 func newCloud(t testing.TB) *cloud {
@@ -372,7 +375,11 @@ func newCloud(t testing.TB) *cloud {
 // options are those of a function whose calls r notes.
 func (c *cloud) options(r *recorder, table string) app.Options {
 	home := c.t.TempDir()
-	s3, kms, dynamo, mac := r.over(c.t, c.s3), r.over(c.t, c.kms), r.over(c.t, c.dynamo), r.over(c.t, c.macie)
+	through := c.through
+	if through == nil {
+		through = func(h http.Handler) http.Handler { return h }
+	}
+	s3, kms, dynamo, mac := r.over(c.t, through(c.s3)), r.over(c.t, through(c.kms)), r.over(c.t, through(c.dynamo)), r.over(c.t, c.macie)
 	config := c.demo.Config + "\nbuckets: [" + demo.Statements + ", " + demo.Exports + "]\nmacie:\n  endpoint: " + mac + "\n  results: s3://" + demo.Results + "\n"
 	if err := os.WriteFile(filepath.Join(home, "config.yaml"), []byte(config), 0o600); err != nil {
 		c.t.Fatal(err)
@@ -382,6 +389,18 @@ func (c *cloud) options(r *recorder, table string) app.Options {
 		Keys: "kms:" + c.reveal + "?verify=" + c.verify + "&endpoint=" + kms, Store: "dynamodb:" + table + "?endpoint=" + dynamo,
 		LogByOthers: r.by != "schedule", Now: func() time.Time { return c.now },
 	}
+}
+
+// setup makes the tables and buckets.
+func (c *cloud) setup(table string) error {
+	nobody := &recorder{by: "setup", keys: c.keys, seen: map[Call]bool{}, unknown: map[string]bool{}}
+	steps, err := app.Setup(c.t.Context(), c.options(nobody, table), false)
+	for _, s := range steps {
+		if err == nil && s.Status == app.StepFailed {
+			err = fmt.Errorf("%s %s: %s", s.What, s.Name, s.Reason)
+		}
+	}
+	return err
 }
 
 // function is one of the functions, open, and who asks it.
@@ -430,16 +449,8 @@ func record(t testing.TB) []Call {
 	const table = "deploy-calls"
 	c := newCloud(t)
 	ctx := t.Context()
-	nobody := &recorder{by: "setup", keys: c.keys, seen: map[Call]bool{}, unknown: map[string]bool{}}
-	steps, err := app.Setup(ctx, c.options(nobody, table), false)
-	if err != nil {
+	if err := c.setup(table); err != nil {
 		t.Fatal(err)
-	}
-	for _, s := range steps {
-		// DynamoDB Local has no recovery; the key is named by its ARN and is there.
-		if s.Status == app.StepFailed {
-			t.Fatalf("%s %s: %s", s.What, s.Name, s.Reason)
-		}
 	}
 	schedule := c.open("schedule", table) // makes the installation's key and that of the log
 	intake, api, fix, verify := c.open("intake", table), c.open("api", table), c.open("remedy", table), c.open("verify", table)

@@ -65,6 +65,8 @@ type cli struct {
 	Job        jobCmd        `cmd:"" help:"List and cancel long work."`
 	Key        keyCmd        `cmd:"" help:"List and rotate the wrapping keys."`
 	Setup      setupCmd      `cmd:"" help:"Make the tables, bucket and keys in the cloud that the configuration names."`
+	Sidedoor   sidedoorCmd   `cmd:"" help:"Who reads sensitive objects past Coffer: the policy against it, and who would lose access."`
+	Cost       costCmd       `cmd:"" help:"What findings and fixes cost on AWS, from the calls that the tests counted."`
 	Doctor     doctorCmd     `cmd:"" help:"Look at the installation and say what is wrong and what helps."`
 	Backup     backupCmd     `cmd:"" help:"Write a consistent copy of the home, without objects and by default without keys."`
 	Restore    restoreCmd    `cmd:"" help:"Make a new home from a backup."`
