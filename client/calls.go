@@ -178,6 +178,16 @@ func (cl *Client) Approve(ctx context.Context, id, match string) (api.Approved, 
 	return act[api.Approved](ctx, cl, at("plans", id, "approve"), match, nil)
 }
 
+// DenyPlan denies a plan before anything is written, and says why to who made it. match is the ETag of the plan as it was seen; empty: any.
+func (cl *Client) DenyPlan(ctx context.Context, id, match, note string) (api.Plan, error) {
+	return act[api.Plan](ctx, cl, at("plans", id, "deny"), match, api.AnswerBody{Note: note})
+}
+
+// WithdrawPlan takes back a plan of the caller's own before anything is written. match is as for [Client.DenyPlan].
+func (cl *Client) WithdrawPlan(ctx context.Context, id, match string) (api.Plan, error) {
+	return act[api.Plan](ctx, cl, at("plans", id, "withdraw"), match, nil)
+}
+
 // Apply carries a plan out.
 func (cl *Client) Apply(ctx context.Context, id, match string, b api.ApplyBody) (api.Applied, error) {
 	return act[api.Applied](ctx, cl, at("plans", id, "apply"), match, b)

@@ -66,6 +66,33 @@ func (cl *Client) Work(ctx context.Context, b api.WorkBody) ([]api.WorkResult, *
 	return out.Results, nil, nil
 }
 
+// Mute leaves a finding out of the lists and counts of what is to be done, or takes it in again.
+func (cl *Client) Mute(ctx context.Context, id string, on bool) (api.Finding, error) {
+	if on {
+		return cl.workOn(ctx, id, "mute")
+	}
+	return cl.workOn(ctx, id, "unmute")
+}
+
+// WithdrawVerdict takes the verdict on a finding back, as if nobody had judged it.
+func (cl *Client) WithdrawVerdict(ctx context.Context, id string) (api.Finding, error) {
+	return cl.workOn(ctx, id, "withdraw")
+}
+
+// workOn does with one finding what the API does with several at once.
+func (cl *Client) workOn(ctx context.Context, id, do string) (api.Finding, error) {
+	done, _, err := cl.Work(ctx, api.WorkBody{Findings: []string{id}, Do: do})
+	switch {
+	case err != nil:
+		return api.Finding{}, err
+	case len(done) != 1 || done[0].Code == "" && done[0].Now == nil:
+		return api.Finding{}, fmt.Errorf("the server answers for another number of findings: %w", coffer.ErrCorrupt)
+	case done[0].Code != "":
+		return api.Finding{}, &api.Error{Problem: api.Problem{Code: done[0].Code, Detail: done[0].Detail}}
+	}
+	return *done[0].Now, nil
+}
+
 // Protections says how a finding's bucket and object are protected.
 func (cl *Client) Protections(ctx context.Context, id string) ([]api.Protected, error) {
 	out, err := get[api.Protections](ctx, cl, at("findings", id, "protections"), nil)

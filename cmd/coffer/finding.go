@@ -21,6 +21,8 @@ type findingCmd struct {
 	Count          findingCountCmd          `cmd:"" help:"Count findings by the values of fields."`
 	Assign         findingAssignCmd         `cmd:"" help:"Say whose findings are."`
 	Status         findingStatusCmd         `cmd:"" help:"Say that findings are worked on, or not any more, or open them again."`
+	Mute           findingMuteCmd           `cmd:"" help:"Leave findings out of the lists and counts of what is to be done."`
+	Unmute         findingUnmuteCmd         `cmd:"" help:"Take muted findings in again."`
 	Close          findingCloseCmd          `cmd:"" help:"Close findings, with what PCI DSS 12.10.7 asks for."`
 	Note           findingNoteCmd           `cmd:"" help:"Add a note to a finding, or show its notes."`
 	Ticket         findingTicketCmd         `cmd:"" help:"Set the tickets of a finding."`

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"coffer/api"
+	"coffer/client"
 	"coffer/remedy"
 	"coffer/triage"
 
@@ -18,6 +19,8 @@ import (
 type remedyCmd struct {
 	Plan        remedyPlanCmd        `cmd:"" help:"Plan a fix and show it masked. Writes nothing to the object."`
 	Approve     remedyApproveCmd     `cmd:"" help:"Approve a plan, where the policy asks for it."`
+	Deny        remedyDenyCmd        `cmd:"" help:"Deny a plan before anything is written, and say why."`
+	Withdraw    remedyWithdrawCmd    `cmd:"" help:"Take a plan of yours back before anything is written."`
 	Apply       remedyApplyCmd       `cmd:"" help:"Carry out plans."`
 	Undo        remedyUndoCmd        `cmd:"" help:"Put the original back."`
 	Purge       remedyPurgeCmd       `cmd:"" help:"Destroy the kept original for good, and the versions known to hold the values."`
@@ -156,6 +159,40 @@ func (c *remedyApproveCmd) Run(e *env) error {
 		return e.out.element(p)
 	}
 	e.out.say("%s is %s.", p.Plan, p.Status)
+	return nil
+}
+
+type remedyDenyCmd struct {
+	Plan string `arg:"" help:"Plan id."`
+	Note string `help:"Why; who made the plan reads it." required:"" placeholder:"TEXT"`
+}
+
+func (c *remedyDenyCmd) Run(e *env) error {
+	return e.endPlan(c.Plan, func(cl *client.Client) (api.Plan, error) { return cl.DenyPlan(e.ctx, c.Plan, "", c.Note) })
+}
+
+type remedyWithdrawCmd struct {
+	Plan string `arg:"" help:"Plan id."`
+}
+
+func (c *remedyWithdrawCmd) Run(e *env) error {
+	return e.endPlan(c.Plan, func(cl *client.Client) (api.Plan, error) { return cl.WithdrawPlan(e.ctx, c.Plan, "") })
+}
+
+// endPlan ends a plan that nothing was written for, and says how it ended.
+func (e *env) endPlan(id string, end func(*client.Client) (api.Plan, error)) error {
+	cl, err := e.client()
+	if err != nil {
+		return err
+	}
+	p, err := end(cl)
+	if err != nil {
+		return e.named("plan", id, err)
+	}
+	if e.JSON {
+		return e.out.element(p)
+	}
+	e.out.say("%s is %s. Nothing was written.", p.Plan, p.Status)
 	return nil
 }
 
