@@ -8,7 +8,7 @@ import (
 
 // ReconcileBody starts a run that compares what came in with what Macie says.
 type ReconcileBody struct {
-	Since time.Time `json:"since,omitzero" doc:"Where to begin, at most 90 days ago; left out: where the last run ended, a day earlier."`
+	Since time.Time `json:"since,omitzero" doc:"Where to begin, at most 90 days ago; left out: every time that was not compared yet, and the last day again."`
 }
 
 // LedgerDay compares what Macie found on a day with what came in of it. Counts are of findings by the day (UTC) on which Macie made
@@ -34,6 +34,8 @@ type Gap struct {
 	Kind    string         `json:"kind"`
 	Finding string         `json:"finding,omitempty"`
 	Object  *coffer.Object `json:"object,omitempty"`
+	Since   time.Time      `json:"since,omitzero" doc:"With until: the time of which nothing is known."`
+	Until   time.Time      `json:"until,omitzero"`
 	Means   string         `json:"means"`
 }
 

@@ -427,6 +427,14 @@ func (d *doctor) macie(ctx context.Context, a *App, ask access.Ask) {
 	case d.now().Sub(l.Finished) > staleLedger:
 		d.say("intake", Warn, "coffer intake reconcile; coffer serve does it every hour", "what came in was last compared with Macie at %s", l.Finished.UTC().Format(time.RFC3339))
 	}
+	for _, day := range l.Days {
+		for _, g := range day.Named {
+			if g.Time != nil {
+				d.say("intake", Fail, "coffer job list says why; permit or correct what failed, and coffer intake reconcile takes it up", "%s from %s to %s: what came in was not compared with what Macie says",
+					g.Kind, g.Time.From.UTC().Format(time.RFC3339), g.Time.Until.UTC().Format(time.RFC3339))
+			}
+		}
+	}
 	level, do := OK, ""
 	if sum.Gaps > 0 {
 		level, do = Warn, "coffer intake ledger --gaps names them"

@@ -11,6 +11,10 @@ import (
 // MaxIDs is the most findings that one call of GetFindings reads, and the most ids in one page of ListFindings (Macie API reference).
 const MaxIDs = 50
 
+// MaxListed is how many findings Macie shows at most of one run of a job ("Quotas for Macie": 100,000 and a part of those beyond), and
+// what a list is trusted to hold.
+const MaxListed = 100_000
+
 // Retention is how long Macie keeps a finding ("Quotas for Macie").
 const Retention = 90 * 24 * time.Hour
 
@@ -25,7 +29,8 @@ type API interface {
 	// have, or not any more: it keeps findings for [Retention].
 	Findings(ctx context.Context, ids []string) (map[string]Document, error)
 	// List yields pages of the ids of sensitive data findings, samples among them, in the order in which they were changed last.
-	// The list is none of one moment: what changes meanwhile can be on two pages or on none. An error ends it.
+	// The list is none of one moment: what changes meanwhile can be on two pages or on none. An error ends it; one that wraps
+	// coffer.ErrLimit says that [MaxListed] were listed, so that more may be there: a shorter time has fewer.
 	List(ctx context.Context, q Query) iter.Seq2[[]string, error]
 	// Identifier returns a custom data identifier as the JSON of GetCustomDataIdentifier, deleted ones included. They never change.
 	// The id is that in a detection: bare or an ARN. Coffer.ErrNotFound when there is none.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -51,11 +52,12 @@ type Day struct {
 	Named      []Gap     `json:"named"`      // the first thousand
 }
 
-// Gap is something that does not add up.
+// Gap is something that does not add up: a finding, an object, or a time of which nothing is known.
 type Gap struct {
 	Kind    GapKind        `json:"kind"`
 	Finding string         `json:"finding,omitempty"`
 	Object  *coffer.Object `json:"object,omitempty"`
+	Time    *Span          `json:"time,omitempty"`
 }
 
 // GapKind says what does not add up.
@@ -63,6 +65,9 @@ type GapKind string
 
 // The kinds of gaps.
 const (
+	GapNotCompared GapKind = "not-compared" // the list of this time could not be read to its end; the next run tries again
+	GapNotExamined GapKind = "not-examined" // the discovery results of this time could not be read; the next run tries again
+
 	GapNotTaken   GapKind = "not-taken"  // Macie lists it, and it could not be taken in; the next run tries again
 	GapNoRecord   GapKind = "no-record"  // it came in, and there is no record of it
 	GapNotListed  GapKind = "not-listed" // it came as an event, and Macie does not list it
@@ -78,6 +83,8 @@ var Gaps = []struct {
 	Kind GapKind
 	Doc  string
 }{
+	{GapNotCompared, "Macie's list of the findings that changed in this time could not be read to its end; the next run tries again"},
+	{GapNotExamined, "the discovery results that were written in this time could not all be read; the next run tries again"},
 	{GapNotTaken, "Macie lists the finding, and it could not be taken in; the next run tries again"},
 	{GapNoRecord, "the finding came in, and there is no record of it"},
 	{GapNotListed, "the finding came as an event, and Macie does not list it"},
@@ -88,7 +95,7 @@ var Gaps = []struct {
 	{GapNoFinding, "a discovery result says that something was detected, and there is no finding"},
 }
 
-// maxGaps bounds the gaps that a day names.
+// maxGaps bounds the gaps that a day names. Times come first.
 const maxGaps = 1000
 
 // The ledger in the store. Each source writes lines of its own, so that none has to read before it writes, and writing one again
@@ -100,7 +107,7 @@ const maxGaps = 1000
 //	M#<day>#<shard>  o#<object>   an object with a result and no finding
 //	MR               d#<day>      the sum of a day
 //	MR               u#<day>      a day whose sum is to be made anew
-//	MR               state        how far Macie was compared
+//	MR               state        which times were compared
 //	O#<object>       s#<finding>  a suppressed finding
 func linesOf(day string) store.Spread { return store.Spread{Name: "M#" + day, Shards: 8} }
 
@@ -157,15 +164,27 @@ type entry struct {
 	line
 }
 
-// sum makes the sum of a day. Whether Macie lists a finding is known of those that it made in s.
+// sum makes the sum of a day. Whether Macie lists a finding is known of those that it made since the list was compared without a gap.
 func (p *Pipeline) sum(ctx context.Context, day string, s reconciled) (Day, error) {
 	out := Day{Day: day, AsOf: p.Now().UTC(), Named: []Gap{}}
 	entries := map[string]*entry{}
-	gap := func(k GapKind, id string, o *coffer.Object) {
+	add := func(g Gap) {
 		if out.Gaps++; len(out.Named) < maxGaps {
-			out.Named = append(out.Named, Gap{k, id, o})
+			out.Named = append(out.Named, g)
 		}
 	}
+	gap := func(k GapKind, id string, o *coffer.Object) { add(Gap{Kind: k, Finding: id, Object: o}) }
+	at, err := time.Parse(time.DateOnly, day)
+	if err != nil {
+		return out, fmt.Errorf("ledger: %w", coffer.ErrCorrupt)
+	}
+	for _, x := range s.List.holes(Span{at, at.Add(24 * time.Hour)}) {
+		add(Gap{Kind: GapNotCompared, Time: &x})
+	}
+	for _, x := range s.Results.holes(Span{at, at.Add(24 * time.Hour)}) {
+		add(Gap{Kind: GapNotExamined, Time: &x})
+	}
+	listed := s.List.Done.last()
 	for it, err := range linesOf(day).Query(ctx, p.DB, store.Range{}) {
 		var l line
 		if err == nil && json.Unmarshal(it.Value, &l) != nil {
@@ -180,7 +199,16 @@ func (p *Pipeline) sum(ctx context.Context, day string, s reconciled) (Day, erro
 			out.Classified += l.N
 			continue
 		case "o#":
-			gap(GapNoFinding, "", l.Object)
+			found := false
+			if l.Kind == macie.KindFinding { // it may have come since
+				if found, err = p.known(ctx, id, *l.Object); err != nil {
+					return out, err
+				}
+			}
+			if !found {
+				l.Object.ETag = "" // of a small object it is an unkeyed hash of what it holds
+				gap(GapNoFinding, "", l.Object)
+			}
 			continue
 		}
 		x := entries[id]
@@ -198,7 +226,7 @@ func (p *Pipeline) sum(ctx context.Context, day string, s reconciled) (Day, erro
 			x.listed, x.line = true, l
 		}
 	}
-	for _, id := range sorted(entries) {
+	for _, id := range slices.Sorted(maps.Keys(entries)) {
 		x := entries[id]
 		if x.listed {
 			out.Listed++
@@ -228,7 +256,7 @@ func (p *Pipeline) sum(ctx context.Context, day string, s reconciled) (Day, erro
 				return out, err
 			}
 		}
-		if x.came && !x.listed && !x.created.Before(s.First) && x.created.Before(s.Until) {
+		if x.came && !x.listed && !x.created.Before(listed.From) && x.created.Before(listed.Until) {
 			gap(GapNotListed, id, nil)
 		}
 		if x.Gap != "" {
@@ -244,19 +272,10 @@ func (p *Pipeline) sum(ctx context.Context, day string, s reconciled) (Day, erro
 	return out, nil
 }
 
-func sorted(m map[string]*entry) []string {
-	out := make([]string, 0, len(m))
-	for id := range m {
-		out = append(out, id)
-	}
-	slices.Sort(out)
-	return out
-}
-
 // Ledger is how what came in compares with what Macie says.
 type Ledger struct {
 	Configured bool      // there is a Macie to compare with
-	From       time.Time // of what was compared
+	From       time.Time // since then everything was compared
 	Until      time.Time // zero: nothing yet
 	Finished   time.Time // when the last run ended
 	Days       []Day     // the latest first; days on which nothing was found are left out
@@ -288,7 +307,7 @@ func (p *Pipeline) Ledger(ctx context.Context, ask access.Ask, since time.Time) 
 	if err != nil {
 		return nil, err
 	}
-	out := &Ledger{Configured: p.Macie != nil, From: s.First, Until: s.Until, Finished: s.Finished, Days: []Day{}}
+	out := &Ledger{Configured: p.Macie != nil, From: s.List.Done.last().From, Until: s.List.Done.last().Until, Finished: s.Finished, Days: []Day{}}
 	from := "d#"
 	if !since.IsZero() {
 		from += dayOf(since)
@@ -308,11 +327,27 @@ func (p *Pipeline) Ledger(ctx context.Context, ask access.Ask, since time.Time) 
 	return out, p.Guard.Log.Later(ctx, permit.Entry(audit.Done))
 }
 
-// reconciled says how far Macie was compared.
+// reconciled says which times were compared.
 type reconciled struct {
-	First    time.Time `json:"first"`
-	Until    time.Time `json:"until"`
+	List     progress  `json:"list"`    // of Macie's list, by when findings were changed
+	Results  progress  `json:"results"` // of the discovery results, by when they were written
 	Finished time.Time `json:"finished"`
+}
+
+// progress is how far the steps of one kind came. What a step began and did not finish, whatever stopped it, is known by that.
+type progress struct {
+	Begun   spans `json:"begun,omitempty"`   // a step was at it
+	Done    spans `json:"done,omitempty"`    // a step came to its end
+	Settled spans `json:"settled,omitempty"` // late enough that it needs not be done again
+}
+
+// holes returns what of s was begun and never done.
+func (g progress) holes(s Span) spans {
+	var out spans
+	for _, x := range g.Begun.within(s) {
+		out = append(out, g.Done.missing(x)...)
+	}
+	return out
 }
 
 // Reconciled returns when the last run ended; the zero time: none has.
@@ -337,25 +372,47 @@ func (p *Pipeline) reconciled(ctx context.Context) (s reconciled, version string
 	return s, it.Version, nil
 }
 
-// settle makes the sums of the days between since and until, and of those that changed otherwise, and then says that they were compared.
-func (p *Pipeline) settle(ctx context.Context, since, until time.Time) (Day, error) {
-	s, version, err := p.reconciled(ctx)
+// advance changes what is known of the times that were compared, in one Apply that apply makes. Runs may advance it at the same time.
+func (p *Pipeline) advance(ctx context.Context, change func(*reconciled), apply func(store.Op) error) error {
+	for range 16 {
+		s, version, err := p.reconciled(ctx)
+		if err != nil {
+			return err
+		}
+		change(&s)
+		op := putOp(stateKey, s)
+		op.Expect = version
+		if err = apply(op); err == nil {
+			return nil
+		}
+		if !errors.Is(err, coffer.ErrConflict) {
+			return fmt.Errorf("ledger: %w", err)
+		}
+	}
+	return fmt.Errorf("ledger: other runs keep changing it: %w", coffer.ErrUnavailable)
+}
+
+// touch has the sums of the days of a span made anew.
+func (p *Pipeline) touch(ctx context.Context, s Span) error {
+	var ops []store.Op
+	for at := s.From.UTC().Truncate(24 * time.Hour); at.Before(s.Until); at = at.Add(24 * time.Hour) {
+		ops = append(ops, touchOp(dayOf(at)))
+	}
+	for batch := range slices.Chunk(ops, store.MaxOps) {
+		if err := p.DB.Apply(ctx, batch...); err != nil {
+			return fmt.Errorf("ledger: %w", err)
+		}
+	}
+	return nil
+}
+
+// settle makes the sums of the days of which a step had something to say.
+func (p *Pipeline) settle(ctx context.Context) (Day, error) {
+	s, _, err := p.reconciled(ctx)
 	if err != nil {
 		return Day{}, err
 	}
-	if s.Until.IsZero() || since.After(s.Until) || since.Before(s.First) {
-		s.First = since
-	}
-	if until.After(s.Until) {
-		s.Until = until
-	}
-	s.Finished = p.Now().UTC()
 	days := map[string]string{} // with the version of the mark
-	for d := since; d.Before(until.Add(24 * time.Hour)); d = d.Add(24 * time.Hour) {
-		if day := dayOf(d); day <= dayOf(until) {
-			days[day] = store.Any
-		}
-	}
 	for it, err := range p.DB.Query(ctx, ledgerPart, store.Range{From: "u#", To: "u$"}) {
 		if err != nil {
 			return Day{}, fmt.Errorf("ledger: %w", err)
@@ -363,12 +420,7 @@ func (p *Pipeline) settle(ctx context.Context, since, until time.Time) (Day, err
 		days[strings.TrimPrefix(it.Key.Sort, "u#")] = it.Version
 	}
 	var l Ledger
-	names := make([]string, 0, len(days))
-	for day := range days {
-		names = append(names, day)
-	}
-	slices.Sort(names)
-	for _, day := range names {
+	for _, day := range slices.Sorted(maps.Keys(days)) {
 		sum, err := p.sum(ctx, day, s)
 		if err != nil {
 			return Day{}, err
@@ -382,11 +434,6 @@ func (p *Pipeline) settle(ctx context.Context, since, until time.Time) (Day, err
 		if err != nil {
 			return Day{}, fmt.Errorf("ledger: %w", err)
 		}
-	}
-	op := putOp(stateKey, s)
-	op.Expect = version
-	if err := p.DB.Apply(ctx, op); err != nil {
-		return Day{}, fmt.Errorf("ledger: %w", err)
 	}
 	return l.Sum(), nil
 }

@@ -19,8 +19,9 @@ import (
 )
 
 const (
-	// overlap is how much of what was compared is compared again: discovery results and findings may show late.
-	overlap = 24 * time.Hour
+	// showing is how long after its time something may show in Macie's list or among the discovery results. What was compared earlier is
+	// compared again.
+	showing = 24 * time.Hour
 	// lag is how old a finding is at least before it is missed: its event may be on its way.
 	lag = 5 * time.Minute
 	// window is the time whose findings are one step of a run.
@@ -34,7 +35,8 @@ const (
 // ReconcileJob is the kind of the jobs whose items are the steps of a run.
 const ReconcileJob = "event.reconcile"
 
-// The steps of a run, as items of a job: "list SINCE/UNTIL", "results SINCE/UNTIL", "settle SINCE/UNTIL". Each can be repeated.
+// The steps of a run, as items of a job: "list SINCE/UNTIL", "results SINCE/UNTIL", "settle SINCE/UNTIL". Each can be repeated, and
+// none needs another to have succeeded: each records the time that it has done, and what is missing is done by the next run.
 const (
 	stepList    = "list"
 	stepResults = "results"
@@ -42,9 +44,9 @@ const (
 )
 
 // Reconcile returns the steps of a run that compares what came in with what Macie says, for [Pipeline.ReconcileStep] to do in their
-// order. It begins at since, or where the last run ended, with an overlap; the first run, at the oldest that Macie keeps. What is
-// younger than five minutes is left to its event. Without a Macie to ask the error wraps coffer.ErrUnsupported, and for a since
-// in the future coffer.ErrInvalid.
+// order. With the zero since they cover every time, as far back as Macie keeps findings, that no run has compared, or has compared
+// within a day; otherwise all from since on. What is younger than five minutes is left to its event. Without a Macie to ask the error
+// wraps coffer.ErrUnsupported, and for a since in the future coffer.ErrInvalid.
 func (p *Pipeline) Reconcile(ctx context.Context, ask access.Ask, since time.Time) ([]string, error) {
 	if _, err := p.Guard.Check(ctx, ask.Caller, access.EventReconcile, access.Resource{Kind: access.System}, ask.Context); err != nil {
 		return nil, err
@@ -53,37 +55,38 @@ func (p *Pipeline) Reconcile(ctx context.Context, ask access.Ask, since time.Tim
 		return nil, fmt.Errorf("no Macie is configured; set macie: in config.yaml: %w", coffer.ErrUnsupported)
 	}
 	now := p.Now().UTC()
-	until, oldest := now.Add(-lag).Truncate(time.Millisecond), now.Add(-macie.Retention).Truncate(time.Millisecond)
+	all := Span{now.Add(-macie.Retention).Truncate(time.Millisecond), now.Add(-lag).Truncate(time.Millisecond)}
+	if since.After(all.Until) {
+		return nil, fmt.Errorf("nothing is older than five minutes since then: %w", coffer.ErrInvalid)
+	}
+	var list, results spans
 	if since.IsZero() {
 		s, _, err := p.reconciled(ctx)
 		if err != nil {
 			return nil, err
 		}
-		since = s.Until.Add(-overlap)
-	}
-	if since.After(until) {
-		return nil, fmt.Errorf("nothing is older than five minutes since then: %w", coffer.ErrInvalid)
-	}
-	if since = since.UTC().Truncate(time.Millisecond); since.Before(oldest) {
-		since = oldest
+		list, results = s.List.Settled.missing(all), s.Results.Settled.missing(all)
+	} else {
+		all.From = later(all.From, since.UTC().Truncate(time.Millisecond))
+		list, results = spans{all}, spans{all}
 	}
 	var steps []string
-	for from := since; from.Before(until); {
-		to := from.Truncate(window).Add(window)
-		if to.After(until) {
-			to = until
+	for _, x := range list {
+		for from := x.From; from.Before(x.Until); {
+			to := earlier(from.Truncate(window).Add(window), x.Until)
+			steps = append(steps, step(stepList, Span{from, to}))
+			from = to
 		}
-		steps = append(steps, step(stepList, from, to))
-		from = to
 	}
-	if p.Results.Bucket != "" {
-		steps = append(steps, step(stepResults, since, until))
+	if p.Results.Bucket != "" && len(results) > 0 {
+		// All results are listed whatever their time, so that one step takes all spans.
+		steps = append(steps, step(stepResults, Span{results[0].From, results.last().Until}))
 	}
-	return append(steps, step(stepSettle, since, until)), nil
+	return append(steps, step(stepSettle, all)), nil
 }
 
-func step(what string, since, until time.Time) string {
-	return what + " " + since.Format(time.RFC3339Nano) + "/" + until.Format(time.RFC3339Nano)
+func step(what string, s Span) string {
+	return what + " " + s.From.Format(time.RFC3339Nano) + "/" + s.Until.Format(time.RFC3339Nano)
 }
 
 // ReconcileStep does one step of a run and returns in a few words what came of it. It is safe to repeat, and at the same time. An
@@ -103,57 +106,109 @@ func (p *Pipeline) ReconcileStep(ctx context.Context, ask access.Ask, ref string
 	if err1 != nil || err2 != nil {
 		return "", fmt.Errorf("step of a run: %w", coffer.ErrInvalid)
 	}
-	r := &run{p: p, ask: ask, permit: permit}
+	r := &run{p: p, ask: ask}
 	var result string
-	detail := map[string]string{"step": what, "since": from, "until": to}
+	e := permit.Entry(audit.Done)
+	e.Detail = map[string]string{"step": what, "since": from, "until": to}
+	at, began := Span{since, until}, p.Now().UTC()
+	kind := func(s *reconciled) *progress { return &s.List }
 	switch what {
 	case stepList:
+		if err := r.begin(ctx, at, kind); err != nil {
+			return "", err
+		}
 		for _, archived := range []bool{false, true} {
 			if err := r.window(ctx, macie.Query{Since: since, Until: until, Archived: archived}); err != nil {
 				return "", err
 			}
 		}
 		result = fmt.Sprintf("%d listed, %d re-taken", r.listed, r.retaken)
-		detail["listed"], detail["retaken"] = strconv.Itoa(r.listed), strconv.Itoa(r.retaken)
+		e.Detail["listed"], e.Detail["retaken"] = strconv.Itoa(r.listed), strconv.Itoa(r.retaken)
 	case stepResults:
+		kind = func(s *reconciled) *progress { return &s.Results }
+		if err := r.begin(ctx, at, kind); err != nil {
+			return "", err
+		}
 		if err := r.results(ctx, since, until); err != nil {
 			return "", err
 		}
 		result = fmt.Sprintf("%d files, %d objects without a finding", r.files, r.orphans)
-		detail["files"], detail["gaps"] = strconv.Itoa(r.files), strconv.Itoa(r.orphans)
+		e.Detail["files"], e.Detail["gaps"] = strconv.Itoa(r.files), strconv.Itoa(r.orphans)
 	case stepSettle:
-		sum, err := p.settle(ctx, since, until)
+		sum, err := p.settle(ctx)
 		if err != nil {
 			return "", err
 		}
 		result = fmt.Sprintf("%d events, %d re-taken, %d stored, %d suppressed, %d gaps", sum.Events, sum.Retaken, sum.Stored, sum.Suppressed, sum.Gaps)
-		detail["gaps"] = strconv.Itoa(sum.Gaps)
+		e.Detail["gaps"] = strconv.Itoa(sum.Gaps)
 	default:
 		return "", fmt.Errorf("step of a run: %w", coffer.ErrInvalid)
 	}
-	e := permit.Entry(audit.Done)
-	e.Detail = detail
-	_, err = p.Guard.Log.Append(ctx, e)
-	return result, err
+	return result, p.advance(ctx, func(s *reconciled) {
+		if what == stepSettle {
+			s.Finished = p.Now().UTC()
+			return
+		}
+		g := kind(s)
+		g.Done = g.Done.with(at)
+		if !r.moving {
+			g.Settled = g.Settled.with(Span{since, earlier(until, began.Add(-showing))})
+		}
+	}, func(op store.Op) error {
+		_, err := p.Guard.Log.Apply(ctx, e, op)
+		return err
+	})
 }
 
 // run is one step under way.
 type run struct {
 	p                               *Pipeline
 	ask                             access.Ask
-	permit                          *audit.Permit
+	moving                          bool // what is listed did not come to rest
 	listed, retaken, files, orphans int
 }
 
-// window compares one window. The list is none of one moment: a finding that leaves it moves the others, and one of them can fall
-// between two pages. So it is listed again until nothing new is in it.
+// begin records that a time is about to be compared.
+func (r *run) begin(ctx context.Context, at Span, kind func(*reconciled) *progress) error {
+	if err := r.p.touch(ctx, at); err != nil {
+		return err
+	}
+	return r.p.advance(ctx, func(s *reconciled) {
+		g := kind(s)
+		g.Begun = g.Begun.with(at)
+	}, func(op store.Op) error { return r.p.DB.Apply(ctx, op) })
+}
+
+// window compares one window, in halves if Macie does not list all that is in it.
 func (r *run) window(ctx context.Context, q macie.Query) error {
+	whole, err := r.list(ctx, q)
+	if whole || err != nil {
+		return err
+	}
+	half := q.Since.Add(q.Until.Sub(q.Since) / 2).Truncate(time.Millisecond) // in which Macie counts
+	if !half.After(q.Since) {
+		return fmt.Errorf("more findings of one millisecond than Macie lists: %w", coffer.ErrLimit)
+	}
+	first, second := q, q
+	first.Until, second.Since = half, half
+	if err := r.window(ctx, first); err != nil {
+		return err
+	}
+	return r.window(ctx, second)
+}
+
+// list compares what Macie lists; not whole, if that is more than it shows. The list is none of one moment: a finding that leaves it
+// moves the others, and one of them can fall between two pages. So it is listed again until nothing new is in it.
+func (r *run) list(ctx context.Context, q macie.Query) (whole bool, err error) {
 	seen := map[string]bool{}
-	for range maxPasses {
+	for pass := range maxPasses {
 		fresh := 0
 		for ids, err := range r.p.Macie.List(ctx, q) {
+			if errors.Is(err, coffer.ErrLimit) {
+				return false, nil
+			}
 			if err != nil {
-				return err
+				return false, err
 			}
 			ids = slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return seen[id] })
 			for _, id := range ids {
@@ -161,16 +216,17 @@ func (r *run) window(ctx context.Context, q macie.Query) error {
 			}
 			n, err := r.page(ctx, q, ids)
 			if err != nil {
-				return err
+				return false, err
 			}
 			fresh += n
 		}
 		if fresh == 0 {
 			break
 		}
+		r.moving = r.moving || pass == maxPasses-1
 	}
 	r.listed += len(seen)
-	return nil
+	return true, nil
 }
 
 // page compares the findings with these ids and returns how many of them were not known before.
@@ -345,19 +401,18 @@ func (r *run) file(ctx context.Context, info object.Info) error {
 		if d.Kind == macie.KindUnreadable {
 			o = info.Object
 		}
-		o.ETag = "" // of a small object it is an unkeyed hash of what it holds
 		id := r.p.ObjectID(o)
 		objects[id] = true
 		found := d.Kind != macie.KindFinding && d.Kind != macie.KindUnreadable || d.Finding != nil && onlyCustom(d.Finding)
 		if !found && d.Finding != nil {
-			if found, err = r.known(ctx, id, d.Object); err != nil {
+			if found, err = r.p.known(ctx, id, d.Object); err != nil {
 				return err
 			}
 		}
 		op := store.Op{Verb: store.Delete, Expect: store.Any, Item: store.Item{Key: linesOf(dayOf(created)).Key("o#" + id)}}
 		if !found {
 			r.orphans++
-			op = lineOp(created, "o#"+id, line{Object: &o})
+			op = lineOp(created, "o#"+id, line{Object: &o, Kind: d.Kind})
 		}
 		ops = slices.DeleteFunc(ops, func(x store.Op) bool { return x.Item.Key == op.Item.Key })
 		if ops = append(ops, op); len(ops) == store.MaxOps {
@@ -382,8 +437,8 @@ func onlyCustom(f *coffer.Finding) bool {
 }
 
 // known reports whether there is a finding on this version of an object, or one that is suppressed.
-func (r *run) known(ctx context.Context, id string, o coffer.Object) (bool, error) {
-	on, err := FindingsOn(ctx, r.p.Records, id)
+func (p *Pipeline) known(ctx context.Context, id string, o coffer.Object) (bool, error) {
+	on, err := FindingsOn(ctx, p.Records, id)
 	if err != nil {
 		return false, err
 	}
@@ -392,7 +447,7 @@ func (r *run) known(ctx context.Context, id string, o coffer.Object) (bool, erro
 			return true, nil
 		}
 	}
-	for _, err := range r.p.DB.Query(ctx, "O#"+id, store.Range{From: "s#", To: "s$"}) {
+	for _, err := range p.DB.Query(ctx, "O#"+id, store.Range{From: "s#", To: "s$"}) {
 		return err == nil, err
 	}
 	return false, nil

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"os"
 	"strings"
@@ -188,6 +189,206 @@ func (w *world) reconcile(since time.Time) {
 		w.start()
 	}
 	w.t.Fatal("reconcile: does not succeed after the fault is over")
+}
+
+// run does one run of which steps may fail for good, and returns how it ended.
+func (w *world) run(since time.Time) *job.Job {
+	w.t.Helper()
+	steps, err := w.a.Pipeline.Reconcile(w.ctx, w.ask(), since)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	j, err := w.a.Jobs.New(w.ctx, w.ask().Caller, pipeline.ReconcileJob, nil, steps)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	done, err := w.a.Jobs.Run(w.ctx, j.ID, func(ctx context.Context, ref string) (string, error) {
+		return w.a.Pipeline.ReconcileStep(ctx, w.ask(), ref)
+	}, nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return done
+}
+
+// strange is a Macie whose lists fail where fails says so.
+type strange struct {
+	macie.API
+	lists int
+	fails func(macie.Query) error
+}
+
+func (s *strange) List(ctx context.Context, q macie.Query) iter.Seq2[[]string, error] {
+	s.lists++
+	if err := s.fails(q); err != nil {
+		return func(yield func([]string, error) bool) { yield(nil, err) }
+	}
+	return s.API.List(ctx, q)
+}
+
+// covers says whether a query asks for an instant.
+func covers(q macie.Query, at time.Time) bool { return !at.Before(q.Since) && at.Before(q.Until) }
+
+// TestUncompared: a time whose list cannot be read is named, is not taken for compared, and is compared by a later run, whenever that is.
+func TestUncompared(t *testing.T) {
+	for name, failure := range map[string]error{"limit": coffer.ErrLimit, "denied": coffer.ErrDenied, "conflict": coffer.ErrConflict} {
+		for _, ago := range []time.Duration{2 * time.Hour, 40 * time.Hour, 30 * 24 * time.Hour} {
+			w := newWorld(t)
+			at := began.Add(-ago)
+			w.fake.Put(macie.Event(w.finding(1, at, true)))
+			w.fake.Put(macie.Event(w.finding(2, began.Add(-50*24*time.Hour), true)))
+			m := &strange{API: w.api, fails: func(q macie.Query) error {
+				if covers(q, at) {
+					return failure
+				}
+				return nil
+			}}
+			w.a.Pipeline.Macie = m
+			for range 2 { // the second run does not forget what the first left
+				if done := w.run(time.Time{}); done.State != job.Failed || done.Failed != 1 {
+					t.Fatalf("%s: the run is %s, with %d failures", name, done.State, done.Failed)
+				}
+				got := w.ledger()
+				// The discovery result knows of the finding, too.
+				if got.Retaken != 1 || got.Gaps != 2 || got.Named[1].Kind != pipeline.GapNoFinding || got.Named[0].Kind != pipeline.GapNotCompared || !covers(macie.Query{Since: got.Named[0].Time.From, Until: got.Named[0].Time.Until}, at) {
+					t.Fatalf("%s, %s ago: %+v", name, ago, got)
+				}
+				w.now = w.now.Add(3 * time.Hour)
+			}
+			w.now = w.now.Add(5 * 24 * time.Hour)
+			m.fails = func(macie.Query) error { return nil }
+			m.lists = 0
+			w.reconcile(time.Time{})
+			if got := w.ledger(); got.Retaken != 2 || got.Stored != 2 || got.Gaps != 0 {
+				t.Errorf("%s, %s ago, afterwards: %+v", name, ago, got)
+			}
+			// One window for each day that is missing, and not the 90 days again.
+			if m.lists > 2*2*10 {
+				t.Errorf("%s, %s ago: %d lists", name, ago, m.lists)
+			}
+		}
+	}
+}
+
+// TestComparedAgain: what was compared within a day of its time is compared again, also when a run in between could not do it.
+func TestComparedAgain(t *testing.T) {
+	w := newWorld(t)
+	w.reconcile(time.Time{})
+	w.now = w.now.Add(2 * time.Hour)
+	m := &strange{API: w.api, fails: func(q macie.Query) error {
+		if covers(q, began.Add(-time.Hour)) {
+			return coffer.ErrDenied
+		}
+		return nil
+	}}
+	w.a.Pipeline.Macie = m
+	w.run(time.Time{})
+	w.fake.Put(macie.Event(w.finding(1, began.Add(-time.Hour), true))) // shows late
+	w.now = w.now.Add(30 * time.Hour)
+	m.fails = func(macie.Query) error { return nil }
+	w.reconcile(time.Time{})
+	if got := w.ledger(); got.Retaken != 1 || got.Gaps != 0 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestSince: a run over a time of the caller's choice leaves no time before it for compared.
+func TestSince(t *testing.T) {
+	w := newWorld(t)
+	w.fake.Put(macie.Event(w.finding(1, began.Add(-10*24*time.Hour), true)))
+	w.reconcile(began.Add(-2 * time.Hour))
+	if got := w.ledger(); got.Listed != 0 {
+		t.Errorf("%+v", got)
+	}
+	w.reconcile(time.Time{})
+	if got := w.ledger(); got.Retaken != 1 || got.Gaps != 0 {
+		t.Errorf("%+v", got)
+	}
+	w.now = w.now.Add(20 * 24 * time.Hour)
+	w.fake.Put(macie.Event(w.finding(2, began.Add(10*24*time.Hour), true)))
+	w.reconcile(w.now.Add(-time.Hour))
+	w.reconcile(time.Time{})
+	if got := w.ledger(); got.Retaken != 2 || got.Gaps != 0 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestUnexamined: discovery results that cannot be listed are named, and examined by a later run.
+func TestUnexamined(t *testing.T) {
+	w := newWorld(t)
+	f := w.finding(1, began.Add(-time.Hour), false)
+	w.result(1, f) // and no finding
+	w.a.Pipeline.Results.Bucket = "moontrust-elsewhere"
+	if done := w.run(time.Time{}); done.State != job.Failed {
+		t.Fatalf("the run is %s", done.State)
+	}
+	got := w.ledger()
+	if got.Gaps < 90 || got.Named[0].Kind != pipeline.GapNotExamined {
+		t.Errorf("%+v", got)
+	}
+	w.a.Pipeline.Results.Bucket = results
+	w.now = w.now.Add(4 * 24 * time.Hour)
+	w.reconcile(time.Time{})
+	orphans := 0
+	for _, g := range w.ledger().Named {
+		if g.Kind == pipeline.GapNoFinding {
+			orphans++
+		} else if g.Kind != pipeline.GapNotExamined || g.Time.Until.After(w.now.Add(-macie.Retention)) { // beyond which no run reaches
+			t.Errorf("afterwards: %+v, %v", g, g.Time)
+		}
+	}
+	if orphans != 1 {
+		t.Errorf("afterwards: %d objects without a finding", orphans)
+	}
+}
+
+// TestSplit: a time with more findings than Macie lists is compared in parts; one that cannot be divided is named.
+func TestSplit(t *testing.T) {
+	w := newWorld(t)
+	const n, most = 23, 4
+	for i := range n {
+		w.fake.Put(macie.Event(w.finding(i, began.Add(-time.Hour+time.Duration(i)*time.Second), true)))
+	}
+	m := &limited{w.api, most}
+	w.a.Pipeline.Macie = m
+	w.reconcile(began.Add(-2 * time.Hour))
+	if got := w.ledger(); got.Retaken != n || got.Gaps != 0 {
+		t.Errorf("%+v", got)
+	}
+	w = newWorld(t)
+	for i := range most {
+		w.fake.Put(macie.Event(w.finding(i, began.Add(-time.Hour), true)))
+	}
+	w.a.Pipeline.Macie = &limited{w.api, most}
+	if done := w.run(began.Add(-2 * time.Hour)); done.State != job.Failed {
+		t.Errorf("the run is %s", done.State)
+	}
+	if got := w.ledger(); got.Retaken != most || got.Gaps != 1 || got.Named[0].Kind != pipeline.GapNotCompared {
+		t.Errorf("%+v", got)
+	}
+}
+
+// limited is a Macie that lists at most so many findings.
+type limited struct {
+	macie.API
+	most int
+}
+
+func (l *limited) List(ctx context.Context, q macie.Query) iter.Seq2[[]string, error] {
+	return func(yield func([]string, error) bool) {
+		left := l.most
+		for ids, err := range l.API.List(ctx, q) {
+			ids = ids[:min(left, len(ids))]
+			left -= len(ids)
+			if !yield(ids, err) || err != nil {
+				return
+			}
+			if left == 0 {
+				yield(nil, coffer.ErrLimit)
+				return
+			}
+		}
+	}
 }
 
 // ledger returns the sum of all days, and looks at what always holds.

@@ -66,6 +66,9 @@ func ledgerDay(d pipeline.Day) api.LedgerDay {
 	}
 	for _, g := range d.Named {
 		gap := api.Gap{Kind: string(g.Kind), Finding: g.Finding, Object: g.Object}
+		if g.Time != nil {
+			gap.Since, gap.Until = g.Time.From, g.Time.Until
+		}
 		for _, k := range pipeline.Gaps {
 			if k.Kind == g.Kind {
 				gap.Means = k.Doc

@@ -209,7 +209,7 @@ type intakeReconcileCmd struct {
 
 // Help is the long help of the command.
 func (intakeReconcileCmd) Help() string {
-	return "Needs macie: in config.yaml. Begins where the last run ended, a day earlier; the first run begins at the oldest that Macie keeps (90 days). " +
+	return "Needs macie: in config.yaml. Without --since it covers every time that was not compared yet, as far back as Macie keeps findings (90 days), and the last day again. " +
 		"Nothing is changed in Macie. `coffer serve` does it by itself."
 }
 
@@ -261,7 +261,7 @@ func (c *intakeLedgerCmd) Run(e *env) error {
 		return err
 	}
 	days := e.out.table(9, "DAY", "EVENTS", "RE-TAKEN", "STORED", "LISTED", "SUPPRESSED", "SAMPLES", "RESULTS", "GAPS")
-	gaps := e.out.table(3, "DAY", "GAP", "FINDING", "OBJECT", "MEANS")
+	gaps := e.out.table(3, "DAY", "GAP", "FINDING", "OBJECT OR TIME", "MEANS")
 	for _, d := range l.Days {
 		if e.JSON && !c.Gaps {
 			if err := e.out.element(d); err != nil {
@@ -276,11 +276,14 @@ func (c *intakeLedgerCmd) Run(e *env) error {
 					return err
 				}
 			}
-			object := ""
-			if g.Object != nil {
-				object = "s3://" + g.Object.Bucket + "/" + g.Object.Key
+			where := ""
+			switch {
+			case g.Object != nil:
+				where = "s3://" + g.Object.Bucket + "/" + g.Object.Key
+			case !g.Until.IsZero():
+				where = g.Since.UTC().Format(time.RFC3339) + " to " + g.Until.UTC().Format(time.RFC3339)
 			}
-			gaps.row(d.Day, g.Kind, g.Finding, object, g.Means)
+			gaps.row(d.Day, g.Kind, g.Finding, where, g.Means)
 		}
 	}
 	if e.JSON {

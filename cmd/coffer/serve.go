@@ -90,7 +90,8 @@ func (c *serveCmd) Run(e *env) error {
 	ctx, cancel := context.WithCancel(e.ctx)
 	var work sync.WaitGroup
 	work.Go(func() { _ = a.Log.Run(ctx) }) // always nil
-	work.Go(func() { c.timed(ctx, e, a, logger) })
+	work.Go(func() { every(ctx, timed, func() { c.timed(ctx, e, a, logger) }) })
+	work.Go(func() { every(ctx, timed, func() { c.reconcile(ctx, e, a, logger) }) })
 	work.Go(func() { c.follow(ctx, a, logger) })
 	failed := make(chan error, 1)
 	go func() {
@@ -211,38 +212,50 @@ func portalOrigin(ln net.Listener) string {
 	return "http://" + net.JoinHostPort("localhost", port)
 }
 
-// timed does what time brings: it purges what is past its grace period, forgets old attempts, and compares what came in with Macie.
-func (c *serveCmd) timed(ctx context.Context, e *env, a *app.App, logger *slog.Logger) {
-	once := a.Once()
-	tick := time.NewTicker(timed)
+// every does work at once and then once in each period, until the context ends.
+func every(ctx context.Context, period time.Duration, work func()) {
+	tick := time.NewTicker(period)
 	defer tick.Stop()
 	for {
-		// On behalf of who runs the server; where the operator has no rights, the policies may give them to a service.
-		ask := a.Service("timed-work", "timed-"+store.NewVersion())
-		if a.Config.Operator != "none" {
-			ask.Caller, ask.Context.Local = e.caller, true
-		}
-		n, err := a.Remedy.EndGrace(ctx, ask)
-		if n > 0 {
-			logger.Info("purged what was past its grace period", "plans", n)
-		}
-		if err != nil && ctx.Err() == nil {
-			logger.Warn("what is past its grace period is not purged", "error", err)
-		}
-		if _, err := once.Prune(ctx); err != nil && ctx.Err() == nil {
-			logger.Warn("old attempts are not forgotten", "error", err)
-		}
-		if _, err := a.SweepStages(ctx); err != nil && ctx.Err() == nil {
-			logger.Warn("what crashed writers left is not removed", "error", err)
-		}
-		if err := a.Reconcile(ctx, ask, app.ReconcileEvery); err != nil && ctx.Err() == nil {
-			logger.Warn("what came in is not compared with Macie", "error", err)
-		}
+		work()
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
+	}
+}
+
+// timedAsk is on behalf of who runs the server; where the operator has no rights, the policies may give them to a service.
+func timedAsk(e *env, a *app.App) access.Ask {
+	ask := a.Service("timed-work", "timed-"+store.NewVersion())
+	if a.Config.Operator != "none" {
+		ask.Caller, ask.Context.Local = e.caller, true
+	}
+	return ask
+}
+
+// timed does what time brings: it purges what is past its grace period, forgets old attempts, and removes what crashed writers left.
+func (c *serveCmd) timed(ctx context.Context, e *env, a *app.App, logger *slog.Logger) {
+	n, err := a.Remedy.EndGrace(ctx, timedAsk(e, a))
+	if n > 0 {
+		logger.Info("purged what was past its grace period", "plans", n)
+	}
+	if err != nil && ctx.Err() == nil {
+		logger.Warn("what is past its grace period is not purged", "error", err)
+	}
+	if _, err := a.Once().Prune(ctx); err != nil && ctx.Err() == nil {
+		logger.Warn("old attempts are not forgotten", "error", err)
+	}
+	if _, err := a.SweepStages(ctx); err != nil && ctx.Err() == nil {
+		logger.Warn("what crashed writers left is not removed", "error", err)
+	}
+}
+
+// reconcile compares what came in with Macie. It can take hours, for which nothing else waits.
+func (c *serveCmd) reconcile(ctx context.Context, e *env, a *app.App, logger *slog.Logger) {
+	if err := a.Reconcile(ctx, timedAsk(e, a), app.ReconcileEvery); err != nil && ctx.Err() == nil {
+		logger.Warn("what came in is not compared with Macie", "error", err)
 	}
 }
 

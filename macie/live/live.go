@@ -41,7 +41,7 @@ const (
 	maxBackoff  = 20 * time.Second
 	// maxAnswer bounds one answer in bytes. Fifty findings with all their members take less than a tenth of it.
 	maxAnswer = macie.MaxDocument
-	// maxPages bounds one list: twenty times the findings of a job that Macie's API shows.
+	// maxPages bounds the pages of one list, most of them empty if it is ever reached.
 	maxPages = 40_000
 )
 
@@ -180,7 +180,7 @@ func (m *Macie) List(ctx context.Context, q macie.Query) iter.Seq2[[]string, err
 		SortCriteria: &types.SortCriteria{AttributeName: aws.String("updatedAt"), OrderBy: types.OrderByAsc},
 	}
 	return func(yield func([]string, error) bool) {
-		in := *in
+		in, listed := *in, 0
 		for range maxPages {
 			out, err := call(ctx, m, "ListFindings", m.client.ListFindings, &in)
 			if err != nil {
@@ -196,6 +196,10 @@ func (m *Macie) List(ctx context.Context, q macie.Query) iter.Seq2[[]string, err
 			if len(out.FindingIds) > 0 && !yield(out.FindingIds, nil) {
 				return
 			}
+			if listed += len(out.FindingIds); listed >= macie.MaxListed {
+				yield(nil, fmt.Errorf("macie ListFindings: %d findings: %w", listed, coffer.ErrLimit))
+				return
+			}
 			switch token := aws.ToString(out.NextToken); token {
 			case "":
 				return
@@ -205,7 +209,7 @@ func (m *Macie) List(ctx context.Context, q macie.Query) iter.Seq2[[]string, err
 			}
 			in.NextToken = out.NextToken
 		}
-		yield(nil, fmt.Errorf("macie ListFindings: more than %d pages: %w", maxPages, coffer.ErrLimit))
+		yield(nil, fmt.Errorf("macie ListFindings: more than %d pages: %w", maxPages, coffer.ErrUnavailable))
 	}
 }
 

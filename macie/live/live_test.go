@@ -86,6 +86,32 @@ func TestPages(t *testing.T) {
 	}
 }
 
+// TestListLimit: a list as long as Macie's lists are at most is not taken for whole.
+func TestListLimit(t *testing.T) {
+	page := `"` + strings.Join(slices.Repeat([]string{"a"}, macie.MaxIDs), `","`) + `"`
+	for _, total := range []int{macie.MaxListed - macie.MaxIDs, macie.MaxListed, macie.MaxListed + macie.MaxIDs} {
+		n := 0
+		m := open(t, roundTrip(func(r *http.Request) (*http.Response, error) {
+			_ = r.Body.Close() // a request from memory
+			n += macie.MaxIDs
+			token := fmt.Sprintf(`,"nextToken":"%d"`, n)
+			if n == total {
+				token = ""
+			}
+			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Request: r,
+				Body: io.NopCloser(strings.NewReader(`{"findingIds":[` + page + `]` + token + `}`))}, nil
+		}))
+		listed := 0
+		var last error
+		for ids, err := range m.List(t.Context(), all) {
+			listed, last = listed+len(ids), err
+		}
+		if want := min(total, macie.MaxListed); listed != want || errors.Is(last, coffer.ErrLimit) != (want == macie.MaxListed) {
+			t.Errorf("%d findings: %d listed, then %v", total, listed, last)
+		}
+	}
+}
+
 // TestWindow: a list begins with Since and ends before Until, has what is archived only when asked, and no policy findings.
 func TestWindow(t *testing.T) {
 	f := maciefake.New()
