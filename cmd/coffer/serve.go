@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -26,7 +27,8 @@ type serveCmd struct {
 	Metrics string `help:"Where metrics are, in OpenMetrics; a loopback address. Empty: nowhere." default:"127.0.0.1:8485" placeholder:"HOST:PORT"`
 	Verbose bool   `help:"Write a line to the log for every request: route, status and time, never a path."`
 
-	people []demoPerson // who was added for a demo, to be told how to sign in
+	people []demoPerson  // who was added for a demo, to be told how to sign in
+	period time.Duration // how often timed work is done; zero: timed
 }
 
 // Help is the long help of the command.
@@ -90,8 +92,9 @@ func (c *serveCmd) Run(e *env) error {
 	ctx, cancel := context.WithCancel(e.ctx)
 	var work sync.WaitGroup
 	work.Go(func() { _ = a.Log.Run(ctx) }) // always nil
-	work.Go(func() { every(ctx, timed, func() { c.timed(ctx, e, a, logger) }) })
-	work.Go(func() { every(ctx, timed, func() { c.reconcile(ctx, e, a, logger) }) })
+	period := cmp.Or(c.period, timed)
+	work.Go(func() { every(ctx, period, func() { c.timed(ctx, e, a, logger) }) })
+	work.Go(func() { every(ctx, period, func() { c.reconcile(ctx, e, a, logger) }) })
 	work.Go(func() { c.follow(ctx, a, logger) })
 	failed := make(chan error, 1)
 	go func() {

@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +23,9 @@ import (
 	"coffer/audit"
 	"coffer/client"
 	"coffer/identity"
+	"coffer/internal/awsfake/maciefake"
+	"coffer/pipeline"
+	"coffer/remedy"
 )
 
 // serving runs the command on free ports until stop is called, which returns how it ended.
@@ -206,5 +211,63 @@ func TestFollowWhileServing(t *testing.T) {
 		if err := e.app.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestServePurgesWhileItReconciles: a run that waits for Macie keeps nothing that is past its grace period.
+func TestServePurgesWhileItReconciles(t *testing.T) {
+	home := filepath.Join(memoryDir(t), "home")
+	fake := maciefake.New()
+	asked, answer := make(chan struct{}), make(chan struct{})
+	fake.Before = func(_ string, n int) {
+		if n == 1 {
+			close(asked)
+		}
+		<-answer
+	}
+	srv := httptest.NewServer(fake)
+	defer srv.Close()
+	t.Setenv("AWS_ACCESS_KEY_ID", "AKIACOFFERMACIE")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
+	for path, text := range map[string]string{
+		"config.yaml":        fmt.Sprintf("grace: 0h\nmacie: {region: eu-central-1, endpoint: %q}\n", srv.URL),
+		"objects/bank/a.csv": "bank account\n1405270021\n",
+	} {
+		path = filepath.Join(home, filepath.FromSlash(path))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e, _, stop := serving(t, &serveCmd{Addr: "127.0.0.1:0", Metrics: "127.0.0.1:0", period: time.Millisecond}, home)
+	defer func() { _ = e.app.Close() }()
+	<-asked
+	ask := e.ask()
+	f, err := finding(coffer.Object{Bucket: "bank", Key: "a.csv"}, "f1", []byte("bank account\n1405270021\n"), []string{"BANK_ACCOUNT_NUMBER@cell:R2C1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res, err := e.app.Pipeline.Take(t.Context(), ask, f); err != nil || res.Status != pipeline.Sealed {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	groups, err := e.app.Remedy.Groups(t.Context(), "f1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := e.app.Remedy.Plan(t.Context(), ask, groups[0], remedy.Options{Action: remedy.Redact})
+	if err == nil {
+		plan, err = e.app.Remedy.Apply(t.Context(), ask, plan.ID, remedy.Closing{Origin: "a test", CorrectiveAction: "none needed"})
+	}
+	if err != nil || plan.State != remedy.Applied && plan.State != remedy.Purged {
+		t.Fatalf("%+v, %v", plan, err)
+	}
+	for plan.State != remedy.Purged && t.Context().Err() == nil { // the test's own deadline ends it
+		if plan, err = e.app.Remedy.Get(t.Context(), plan.ID); err != nil {
+			t.Fatal(err)
+		}
+		runtime.Gosched()
+	}
+	close(answer)
+	if err := stop(); err != nil {
+		t.Error(err)
 	}
 }
