@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"coffer"
+	"coffer/access"
 	"coffer/app"
 	"coffer/store"
 	"coffer/web"
