@@ -2,12 +2,14 @@ package audit
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -128,10 +130,68 @@ func (e *Entry) Ref() Ref { return Ref{e.Writer, e.Seq} }
 
 const timeLayout = "2006-01-02T15:04:05.000000Z"
 
+// place is where an entry stands in a chain: the beginning of its encoding, which is known when it is written.
+type place struct {
+	time      time.Time
+	writer    string
+	seq       uint64
+	prev      tlog.Hash
+	clockBack int64
+}
+
+// maxHead is the length of the longest place.
+var maxHead = len(place{time: time.Unix(0, 0), writer: strings.Repeat("0", 32), seq: 1<<64 - 1, prev: tlog.RecordHash(nil), clockBack: 1 << 62}.append(nil))
+
+func (p place) append(b []byte) []byte {
+	b = append(b, `{"v":1,"time":"`...)
+	b = appendTime(b, p.time.UTC())
+	b = append(b, `","writer":`...)
+	b = appendString(b, p.writer)
+	b = append(b, `,"seq":`...)
+	b = strconv.AppendUint(b, p.seq, 10)
+	if p.prev != (tlog.Hash{}) {
+		b = append(b, `,"prev":"`...)
+		b = base64.StdEncoding.AppendEncode(b, p.prev[:])
+		b = append(b, '"')
+	}
+	if p.clockBack != 0 {
+		b = append(b, `,"clockBack":`...)
+		b = strconv.AppendInt(b, p.clockBack, 10)
+	}
+	return b
+}
+
 // encode returns the canonical bytes of e, the leaf of the Merkle log: a JSON object with these members in this order, without
 // white space, empty members left out, the members of detail sorted. See docs/format-log.md.
 func (e *Entry) encode() ([]byte, error) {
 	b := make([]byte, 0, 1024)
+	b = place{e.Time, e.Writer, e.Seq, e.Prev, e.ClockBack}.append(b)
+	b = e.appendTail(b)
+	if len(b) > MaxEntry {
+		return nil, tooLong(len(b))
+	}
+	return b, nil
+}
+
+// tail returns what follows the place in the encoding of e.
+func (e *Entry) tail() ([]byte, error) {
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	*buf = e.appendTail((*buf)[:0])
+	if n := maxHead + len(*buf); n > MaxEntry {
+		return nil, tooLong(n)
+	}
+	return bytes.Clone(*buf), nil
+}
+
+// buffers are for encodings, of which only the length is known when they are done.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+func tooLong(n int) error {
+	return fmt.Errorf("audit entry of %d bytes, at most %d; split its occurrences: %w", n, MaxEntry, coffer.ErrLimit)
+}
+
+func (e *Entry) appendTail(b []byte) []byte {
 	text := func(name, s string) {
 		b = append(b, name...)
 		b = appendString(b, s)
@@ -156,23 +216,7 @@ func (e *Entry) encode() ([]byte, error) {
 		}
 		b = append(b, ']')
 	}
-	count := func(name string, n int64) {
-		if n != 0 {
-			b = append(b, name...)
-			b = strconv.AppendInt(b, n, 10)
-		}
-	}
 
-	b = append(b, `{"v":1,"time":"`...)
-	b = appendTime(b, e.Time.UTC())
-	b = append(b, '"')
-	text(`,"writer":`, e.Writer)
-	b = append(b, `,"seq":`...)
-	b = strconv.AppendUint(b, e.Seq, 10)
-	if e.Prev != (tlog.Hash{}) {
-		text(`,"prev":`, e.Prev.String())
-	}
-	count(`,"clockBack":`, e.ClockBack)
 	text(`,"actor":{"kind":`, string(e.Actor.Kind))
 	text(`,"id":`, e.Actor.ID)
 	list(`,"roles":`, e.Actor.Roles)
@@ -193,21 +237,23 @@ func (e *Entry) encode() ([]byte, error) {
 	list(`,"values":`, e.Values)
 	text(`,"outcome":`, string(e.Outcome))
 	some(`,"intent":`, e.Intent.String())
-	count(`,"epoch":`, e.Epoch)
+	if e.Epoch != 0 {
+		b = append(b, `,"epoch":`...)
+		b = strconv.AppendInt(b, e.Epoch, 10)
+	}
 	if len(e.Detail) > 0 {
 		sep := `,"detail":{`
-		for _, k := range slices.Sorted(maps.Keys(e.Detail)) {
+		var array [MaxDetail]string
+		names := slices.AppendSeq(array[:0], maps.Keys(e.Detail))
+		slices.Sort(names)
+		for _, k := range names {
 			text(sep, k)
 			text(":", e.Detail[k])
 			sep = ","
 		}
 		b = append(b, '}')
 	}
-	b = append(b, '}')
-	if len(b) > MaxEntry {
-		return nil, fmt.Errorf("audit entry of %d bytes, at most %d; split its occurrences: %w", len(b), MaxEntry, coffer.ErrLimit)
-	}
-	return b, nil
+	return append(b, '}')
 }
 
 // appendTime appends what AppendFormat does with timeLayout, for the years of four digits. Every entry that is verified is written so.
@@ -475,11 +521,11 @@ func (e *Entry) check() error {
 	if (e.Outcome == Denied) != (e.Decision == Deny) {
 		return bad("outcome for its decision")
 	}
-	for what, s := range map[string]string{
-		"request": e.Request, "reason": e.Reason, "finding": e.Finding, "object": e.Object, "plan": e.Plan, "intent": e.Intent.String(),
+	for _, is := range [...]struct{ what, s string }{
+		{"request", e.Request}, {"reason", e.Reason}, {"finding", e.Finding}, {"object", e.Object}, {"plan", e.Plan}, {"intent", e.Intent.String()},
 	} {
-		if !token(s) {
-			return bad(what)
+		if !token(is.s) {
+			return bad(is.what)
 		}
 	}
 	if len(e.Detail) > MaxDetail {

@@ -35,7 +35,14 @@ type Permit struct {
 	decision access.Decision
 
 	scrub sync.Once
-	note  string // what entries show of the note in context
+	note  string   // what entries show of the note in context
+	roles []string // what they show of the caller's
+}
+
+func newPermit(who access.Caller, action access.Action, what access.Resource, how access.Context, d access.Decision) *Permit {
+	return &Permit{
+		caller: who, action: action, resource: what, context: how, decision: d, roles: slices.Compact(slices.Sorted(slices.Values(who.Roles))),
+	}
 }
 
 // unknownReason is the id under which the log names the rule that reason codes come from the configured list.
@@ -69,7 +76,7 @@ func (g *Guard) Check(ctx context.Context, who access.Caller, action access.Acti
 	if !slices.Contains(reasons, how.Reason) {
 		how.Reason = "" // a word of the caller's own, which may be anything, has no place in the log
 	}
-	p := &Permit{caller: who, action: action, resource: what, context: how, decision: d}
+	p := newPermit(who, action, what, how, d)
 	if d.Allow {
 		return p, nil
 	}
@@ -90,7 +97,7 @@ func (g *Guard) Refuse(ctx context.Context, who access.Caller, action access.Act
 		return err
 	}
 	d := access.Decision{Policies: []string{rule}, Advice: advice, Hash: policy.Hash()}
-	return g.deny(ctx, &Permit{caller: who, action: action, resource: what, context: how, decision: d}, nil)
+	return g.deny(ctx, newPermit(who, action, what, how, d), nil)
 }
 
 // recordable refuses what an entry could not say truly: only such entries are worth keeping, so what cannot be recorded is not asked.
@@ -186,8 +193,7 @@ func (p *Permit) Action() access.Action { return p.action }
 
 // stamp writes into e what the permit says.
 func (p *Permit) stamp(e *Entry) {
-	roles := slices.Sorted(slices.Values(p.caller.Roles))
-	e.Actor = Actor{Kind: p.caller.Kind, ID: p.caller.ID, Roles: slices.Compact(roles), Local: p.context.Local}
+	e.Actor = Actor{Kind: p.caller.Kind, ID: p.caller.ID, Roles: p.roles, Local: p.context.Local}
 	e.Action, e.Request, e.Reason = p.action, p.context.Request, p.context.Reason
 	e.Decision, e.Policies, e.Hash = Deny, p.decision.Policies, p.decision.Hash
 	if p.decision.Allow {

@@ -24,6 +24,7 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -55,8 +56,8 @@ const (
 	callTimeout = 5 * time.Second
 	// laterDelay is how long an entry given to Later may wait.
 	laterDelay = 500 * time.Millisecond
-	// laterMax is how many of them are written at once at most.
-	laterMax = 32
+	// laterMax is how many of them are written at once at most: so many that they fit into one Apply however long they are.
+	laterMax = 56
 )
 
 // Config says where a log is and what it needs. All fields but Anchors and Logger are required.
@@ -111,14 +112,26 @@ func newChain() chain {
 
 // request is one call of Apply or one batch of Later: entries and operations that happen together.
 type request struct {
-	entries []Entry
-	ops     []store.Op
-	name    *store.Op // writes the actor's name
-	own     bool      // ops are the log's own
-	size    int       // bytes, at most
-	refs    []Ref
-	err     error
-	done    chan struct{}
+	lines []line
+	ops   []store.Op
+	names []name // of the actors, to be written
+	own   bool   // ops are the log's own
+	size  int    // bytes, at most
+	refs  []Ref
+	err   error
+	done  chan struct{}
+}
+
+// line is an entry that is complete but for its place in the chain.
+type line struct {
+	permit *Permit
+	tail   []byte // its encoding behind that place
+}
+
+// name writes a person's name.
+type name struct {
+	of access.Caller
+	op store.Op
 }
 
 // Open opens the log. It writes nothing.
@@ -166,7 +179,11 @@ func (l *Log) Append(ctx context.Context, e Entry) (Ref, error) {
 // while the entry waits for its turn, nothing was done; once it is being written, Apply waits for the outcome, which the store's
 // time limits bound.
 func (l *Log) Apply(ctx context.Context, e Entry, ops ...store.Op) (Ref, error) {
-	r := &request{entries: []Entry{e}, ops: ops}
+	made, err := l.line(&e)
+	if err != nil {
+		return Ref{}, err
+	}
+	r := &request{lines: []line{made}, ops: ops}
 	if err := l.do(ctx, r); err != nil {
 		return Ref{}, err
 	}
@@ -218,7 +235,7 @@ func (r *request) finish(err error) {
 	close(r.done)
 }
 
-// prepare completes, scrubs and checks the entries of r, outside the turn.
+// prepare checks r and measures it, outside the turn.
 func (l *Log) prepare(ctx context.Context, r *request) error {
 	if len(r.ops) > MaxOps {
 		return fmt.Errorf("%d operations with an audit entry, at most %d: %w", len(r.ops), MaxOps, coffer.ErrLimit)
@@ -229,29 +246,29 @@ func (l *Log) prepare(ctx context.Context, r *request) error {
 		}
 		r.size += len(op.Item.Key.Part) + len(op.Item.Key.Sort) + len(op.Item.Value)
 	}
-	for i := range r.entries {
-		e := &r.entries[i]
-		if err := l.complete(e); err != nil {
-			return err
+	for i, one := range r.lines {
+		r.size += maxHead + len(one.tail) + 128
+		who := one.permit.caller
+		if r.own || slices.ContainsFunc(r.lines[:i], func(l line) bool { return l.permit.caller.ID == who.ID }) {
+			continue
 		}
-		// Encoded with everything that is filled in later at its longest: the size is an upper bound and the encoding at the turn
-		// cannot fail.
-		longest := *e
-		longest.Writer, longest.Seq, longest.ClockBack = l.sequencer.owner, 1<<64-1, 1<<62
-		longest.Prev = tlog.RecordHash(nil)
-		leaf, err := longest.encode()
-		if err != nil {
-			return err
+		if op := l.nameOp(ctx, who); op != nil {
+			r.names = append(r.names, name{who, *op})
 		}
-		r.size += len(leaf) + 128
 	}
 	if r.size > store.MaxApplyBytes-1024 {
 		return fmt.Errorf("%d bytes with an audit entry: %w", r.size, coffer.ErrLimit)
 	}
-	if !r.own {
-		r.name = l.nameOp(ctx, r.entries[0].permit.caller)
-	}
 	return nil
+}
+
+// line completes, scrubs, checks and encodes e.
+func (l *Log) line(e *Entry) (line, error) {
+	if err := l.complete(e); err != nil {
+		return line{}, err
+	}
+	tail, err := e.tail()
+	return line{e.permit, tail}, err
 }
 
 // complete fills in what the permit says, whatever the entry says, and checks the rest.
@@ -267,27 +284,41 @@ func (l *Log) complete(e *Entry) error {
 
 // circumstances returns detail with those circumstances of the act added that have no member of their own in an entry.
 func (l *Log) circumstances(detail map[string]string, c *access.Context) map[string]string {
-	more := map[string]string{"ticket": c.Ticket, "purpose": c.Purpose}
-	for k, v := range more {
-		// People paste values into fields of every kind.
-		if v != "" && string(l.scrub([]byte(v))) != v {
-			more[k] = "[removed]"
+	var more map[string]string
+	add := func(k, v string) {
+		if v == "" {
+			return
 		}
+		if more == nil {
+			more = make(map[string]string, 8)
+		}
+		more[k] = v
 	}
-	more["grant"], more["session"], more["token"] = c.Grant, c.Session, c.Token
+	// People paste values into fields of every kind.
+	written := func(k, v string) {
+		if v != "" && string(l.scrub([]byte(v))) != v {
+			v = "[removed]"
+		}
+		add(k, v)
+	}
+	written("ticket", c.Ticket)
+	written("purpose", c.Purpose)
+	add("grant", c.Grant)
+	add("session", c.Session)
+	add("token", c.Token)
 	if c.Network.IsValid() {
-		more["network"], more["networkClass"] = c.Network.Unmap().WithZone("").String(), networkClass(c.Network)
+		add("network", c.Network.Unmap().WithZone("").String())
+		add("networkClass", networkClass(c.Network))
 	}
 	if s := strings.Join(c.Approvers, ","); len(s) <= maxID {
-		more["approvers"] = s
+		add("approvers", s)
 	} else {
-		more["approvers"] = strconv.Itoa(len(c.Approvers))
+		add("approvers", strconv.Itoa(len(c.Approvers)))
 	}
 	if c.BreakGlass {
-		more["breakGlass"] = "true"
+		add("breakGlass", "true")
 	}
-	maps.DeleteFunc(more, func(_, v string) bool { return v == "" })
-	if len(more) == 0 {
+	if more == nil {
 		return detail
 	}
 	maps.Copy(more, detail)
@@ -324,11 +355,15 @@ func (l *Log) take() []*request {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	keys := make(map[store.Key]bool)
-	size, ops, n := 1024, 1, 0 // the registration of the writer
+	size, ops, lines, n := 1024, 1, 0, 0 // the registration of the writer
 	for _, r := range l.pending {
 		size += r.size
-		ops += len(r.ops) + len(r.entries) + 1
-		if n > 0 && (size > store.MaxApplyBytes || ops > store.MaxOps) {
+		ops += len(r.ops) + len(r.names)
+		lines += len(r.lines)
+		// Of items with entries any two that follow each other are together longer than one may be, but for those at the end of a block,
+		// of which there is one at most.
+		items := min(lines, 2*size/itemBytes+3)
+		if n > 0 && (size > store.MaxApplyBytes || ops+items > store.MaxOps || lines > block) {
 			break
 		}
 		twice := false
@@ -365,11 +400,8 @@ func (l *Log) commit(ctx context.Context, batch []*request) {
 				return
 			}
 		}
-		ops, next, refs, err := l.build(batch)
-		if err != nil {
-			fail(err)
-			return
-		}
+		ops, next, refs := l.build(batch)
+		var err error
 		sure := true // no attempt can still take effect
 		for range 2 {
 			if err = l.call(ctx, ops); err == nil || definite(err) {
@@ -406,9 +438,9 @@ func (l *Log) commit(ctx context.Context, batch []*request) {
 			}
 		}
 		for _, r := range batch {
-			r.refs, refs = refs[:len(r.entries):len(r.entries)], refs[len(r.entries):]
-			if r.name != nil {
-				l.remember(r.entries[0].permit.caller)
+			r.refs, refs = refs[:len(r.lines):len(r.lines)], refs[len(r.lines):]
+			for _, n := range r.names {
+				l.remember(n.of)
 			}
 		}
 		fail(nil)
@@ -429,33 +461,55 @@ func (l *Log) call(ctx context.Context, ops []store.Op) error {
 	return l.db.Apply(ctx, ops...)
 }
 
-// build makes the operations for a batch, its first entry first, and the chain as it will be after them.
-func (l *Log) build(batch []*request) (ops []store.Op, next chain, refs []Ref, err error) {
+// build makes the operations for a batch, its first entry first, and the chain as it will be after them. Entries that follow each other share an
+// item: one write, one seal and one read for all of them.
+func (l *Log) build(batch []*request) (ops []store.Op, next chain, refs []Ref) {
 	next = l.chain
-	names := make(map[string]bool)
-	for _, r := range batch {
-		for _, e := range r.entries {
-			now := l.now().UTC().Truncate(time.Microsecond)
-			if now.Before(next.last) {
-				e.ClockBack = next.last.Sub(now).Microseconds()
-				now = next.last
-			}
-			next.seq++
-			e.Time, e.Writer, e.Seq, e.Prev = now, next.writer, next.seq, next.head
-			leaf, err := e.encode()
-			if err != nil {
-				return nil, chain{}, nil, err
-			}
-			next.head, next.last = tlog.RecordHash(leaf), now
-			ops = append(ops, store.Op{Verb: store.Put, Item: entryItem(e.Ref(), leaf), Expect: store.Absent})
-			refs = append(refs, e.Ref())
+	var first Ref // of the item that is being filled; zero: none is
+	var value []byte
+	end := func() {
+		if !first.IsZero() {
+			ops = append(ops, store.Op{Verb: store.Put, Item: entryItem(first, value, next.head), Expect: store.Absent})
 		}
+		first, value = Ref{}, nil
+	}
+	room := 0
+	for _, r := range batch {
+		room += r.size
 	}
 	for _, r := range batch {
+		for _, one := range r.lines {
+			now := l.now().UTC().Truncate(time.Microsecond)
+			p := place{time: now, writer: next.writer, seq: next.seq + 1, prev: next.head}
+			if now.Before(next.last) {
+				p.clockBack = next.last.Sub(now).Microseconds()
+				p.time = next.last
+			}
+			if next.seq%block == 0 || len(value)+1+maxHead+len(one.tail) > itemBytes {
+				end()
+			}
+			if first.IsZero() {
+				first, value = Ref{p.writer, p.seq}, make([]byte, 0, min(itemBytes, room))
+			} else {
+				value = append(value, '\n')
+			}
+			at := len(value)
+			value = p.append(value)
+			value = append(value, one.tail...)
+			room -= len(value) - at
+			next.seq, next.head, next.last = p.seq, tlog.RecordHash(value[at:]), p.time
+			refs = append(refs, Ref{p.writer, p.seq})
+		}
+	}
+	end()
+	names := make(map[string]bool)
+	for _, r := range batch {
 		ops = append(ops, r.ops...)
-		if r.name != nil && !names[r.name.Item.Key.Sort] {
-			names[r.name.Item.Key.Sort] = true
-			ops = append(ops, *r.name)
+		for _, n := range r.names {
+			if k := n.op.Item.Key.Sort; !names[k] {
+				names[k] = true
+				ops = append(ops, n.op)
+			}
 		}
 	}
 	if !next.registered {
@@ -466,7 +520,7 @@ func (l *Log) build(batch []*request) (ops []store.Op, next chain, refs []Ref, e
 			Expect: store.Absent,
 		})
 	}
-	return ops, next, refs, nil
+	return ops, next, refs
 }
 
 // settle finds the end of the chain in the store after an Apply that failed, and reports whether the entry with the given version
@@ -502,15 +556,19 @@ func (l *Log) settle(ctx context.Context, version string, stop bool) (ours bool,
 			l.doubt = false
 			return ours, nil
 		}
-		e, err := Decode(it.Value)
-		if err != nil {
-			return false, err
-		}
-		if e.Ref() != ref || e.Prev != l.chain.head {
-			return false, fmt.Errorf("entry %s does not continue its chain: %w", ref, coffer.ErrCorrupt)
+		next := l.chain
+		for leaf := range leavesOf(it.Value) {
+			e, err := Decode(leaf)
+			if err != nil {
+				return false, err
+			}
+			if e.Ref() != (Ref{next.writer, next.seq + 1}) || e.Prev != next.head {
+				return false, fmt.Errorf("entry %s does not continue its chain: %w", Ref{next.writer, next.seq + 1}, coffer.ErrCorrupt)
+			}
+			next.seq, next.head, next.last, next.registered = e.Seq, tlog.RecordHash(leaf), e.Time, true
 		}
 		ours = ours || version != "" && it.Version == version
-		l.chain.seq, l.chain.head, l.chain.last, l.chain.registered = ref.Seq, tlog.RecordHash(it.Value), e.Time, true
+		l.chain = next
 	}
 }
 
@@ -519,13 +577,16 @@ const (
 	partState   = "audit"        // "head": how far the log is sequenced, and the lease
 	partLive    = "audit/live"   // a writer's id -> how far its chain is sequenced; writers that may have more to come
 	partOrder   = "audit/order"  // number of the first leaf -> which entries became the leaves from there on
-	partEntries = "audit/entry/" // + writer's id + "/" + block: number in the chain -> entry
+	partEntries = "audit/entry/" // + writer's id + "/" + block: number in the chain -> the entry, and those that were written with it
 	partPeople  = "people"       // pseudonymous id -> name
 )
 
 // block is the number of entries of a chain that share a part. A busy writer thus goes from part to part, and none of them is
 // written more often than this: a table that spreads its load by parts (DynamoDB) meets no hot one.
 const block = 256
+
+// itemBytes bounds the entries that share an item, unless it is one.
+const itemBytes = 64 << 10
 
 func entryKey(r Ref) store.Key {
 	return store.Key{Part: entryPart(r.Writer, (r.Seq-1)/block), Sort: number(r.Seq)}
@@ -535,10 +596,17 @@ func entryPart(writer string, n uint64) string {
 	return partEntries + writer + "/" + strconv.FormatUint(n, 10)
 }
 
-// chainItems yields the items of a writer's chain from number first on, before number end if that is not 0. Behind a missing item
-// it yields the others of its block and stops.
-func chainItems(ctx context.Context, db store.DB, writer string, first, end uint64) iter.Seq2[store.Item, error] {
-	return func(yield func(store.Item, error) bool) {
+// link is what stands at one number of a chain.
+type link struct {
+	seq   uint64
+	leaf  []byte // the entry, or the fence
+	first bool   // it begins an item
+}
+
+// links yields the links of a writer's chain from number first on, which begins an item, before number end if that is not 0. Behind a
+// missing one it yields the others of its block and stops.
+func links(ctx context.Context, db store.DB, writer string, first, end uint64) iter.Seq2[link, error] {
+	return func(yield func(link, error) bool) {
 		r := store.Range{}
 		if end != 0 {
 			r.To = number(end)
@@ -547,11 +615,27 @@ func chainItems(ctx context.Context, db store.DB, writer string, first, end uint
 			n := (next - 1) / block
 			r.From = number(next)
 			for it, err := range db.Query(ctx, entryPart(writer, n), r) {
-				if !yield(it, err) {
+				if err != nil {
+					yield(link{}, err)
 					return
 				}
-				if err == nil && it.Key.Sort == number(next) {
-					next++
+				seq, err := strconv.ParseUint(it.Key.Sort, 10, 64)
+				if err != nil || number(seq) != it.Key.Sort {
+					yield(link{}, fmt.Errorf("number of an entry: %w", coffer.ErrCorrupt))
+					return
+				}
+				begins := true
+				for leaf := range leavesOf(it.Value) {
+					if end != 0 && seq >= end {
+						return
+					}
+					if !yield(link{seq, leaf, begins}, nil) {
+						return
+					}
+					if begins = false; seq == next {
+						next++
+					}
+					seq++
 				}
 			}
 			if (next-1)/block == n {
@@ -561,9 +645,27 @@ func chainItems(ctx context.Context, db store.DB, writer string, first, end uint
 	}
 }
 
-func entryItem(r Ref, leaf []byte) store.Item {
-	h := tlog.RecordHash(leaf)
-	return store.Item{Key: entryKey(r), Value: leaf, Version: hex.EncodeToString(h[:16])}
+// itemOf returns the number of the first of the entries with which r shares an item.
+func itemOf(ctx context.Context, db store.DB, r Ref) (uint64, error) {
+	for it, err := range db.Query(ctx, entryPart(r.Writer, (r.Seq-1)/block), store.Range{To: number(r.Seq + 1), Reverse: true}) {
+		if err != nil {
+			return 0, err
+		}
+		if seq, err := strconv.ParseUint(it.Key.Sort, 10, 64); err == nil && number(seq) == it.Key.Sort {
+			return seq, nil
+		}
+		return 0, fmt.Errorf("number of an entry: %w", coffer.ErrCorrupt)
+	}
+	return 0, fmt.Errorf("entry %s is missing in the store: %w", r, coffer.ErrCorrupt)
+}
+
+// leavesOf yields the entries in an item. None holds a line break: their encoding has escapes for it.
+func leavesOf(value []byte) iter.Seq[[]byte] { return bytes.SplitSeq(value, []byte("\n")) }
+
+// entryItem returns the item with the entries in value, of which r is the first and last the hash of the last. That depends on all of them, so
+// that the version stands for the item.
+func entryItem(r Ref, value []byte, last tlog.Hash) store.Item {
+	return store.Item{Key: entryKey(r), Value: value, Version: hex.EncodeToString(last[:16])}
 }
 
 // number writes n so that numbers sort as strings.
@@ -620,16 +722,17 @@ func (l *Log) Close() error {
 
 // deferred holds the entries given to Later until they are written. Guarded by Log.mu.
 type deferred struct {
-	entries []Entry
-	timer   *time.Timer
-	err     error // of the last attempt to write them
+	lines []line
+	timer *time.Timer
+	err   error // of the last attempt to write them
 }
 
 // Later records e within a second, together with others. Only permitted [access.FindingList] and [access.FindingRead] may be
 // recorded so: everything else is recorded before the answer. An error wraps [coffer.ErrUnavailable] when the log cannot be
 // written; then the answer must not be given.
 func (l *Log) Later(ctx context.Context, e Entry) error {
-	if err := l.complete(&e); err != nil {
+	made, err := l.line(&e)
+	if err != nil {
 		return err
 	}
 	if e.Decision != Allow || e.Action != access.FindingList && e.Action != access.FindingRead {
@@ -641,8 +744,8 @@ func (l *Log) Later(ctx context.Context, e Entry) error {
 		return fmt.Errorf("the audit log is closed: %w", coffer.ErrUnavailable)
 	}
 	d := &l.deferred
-	d.entries = append(d.entries, e)
-	now := len(d.entries) >= laterMax || d.err != nil
+	d.lines = append(d.lines, made)
+	now := len(d.lines) >= laterMax || d.err != nil
 	if !now && d.timer == nil {
 		d.timer = time.AfterFunc(laterDelay, func() {
 			if err := l.flush(context.Background()); err != nil {
@@ -661,36 +764,28 @@ func (l *Log) Later(ctx context.Context, e Entry) error {
 func (l *Log) flush(ctx context.Context) error {
 	l.mu.Lock()
 	d := &l.deferred
-	entries := d.entries
-	d.entries = nil
+	lines := d.lines
+	d.lines = nil
 	if d.timer != nil {
 		d.timer.Stop()
 		d.timer = nil
 	}
 	l.mu.Unlock()
-	for len(entries) > 0 {
-		n := min(len(entries), laterMax)
-		// One actor's entries at a time: a request writes the name of one.
-		for i := range n {
-			if entries[i].Actor.ID != entries[0].Actor.ID {
-				n = i
-				break
-			}
-		}
-		r := &request{entries: slices.Clone(entries[:n])}
-		if err := l.do(ctx, r); err != nil {
+	for len(lines) > 0 {
+		n := min(len(lines), laterMax)
+		if err := l.do(ctx, &request{lines: lines[:n:n]}); err != nil {
 			l.mu.Lock()
 			d.err = err
 			// A caller who was refused the answer stays on record all the same, but not without bound.
-			d.entries = append(entries, d.entries...)
-			d.entries = d.entries[:min(len(d.entries), 16*laterMax)]
+			d.lines = append(lines, d.lines...)
+			d.lines = d.lines[:min(len(d.lines), 16*laterMax)]
 			l.mu.Unlock()
 			if !errors.Is(err, coffer.ErrUnavailable) {
 				err = fmt.Errorf("%w: %w", coffer.ErrUnavailable, err)
 			}
 			return err
 		}
-		entries = entries[n:]
+		lines = lines[n:]
 	}
 	l.mu.Lock()
 	d.err = nil

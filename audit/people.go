@@ -36,7 +36,11 @@ func (l *Log) Forget(ctx context.Context, p *Permit, id string) error {
 	}
 	e := p.Entry(Done)
 	e.Detail = map[string]string{"person": id}
-	r := &request{own: true, entries: []Entry{e}, ops: []store.Op{{Verb: store.Delete, Item: store.Item{Key: personKey(id)}, Expect: store.Any}}}
+	made, err := l.line(&e)
+	if err != nil {
+		return fmt.Errorf("deleting a person's name: %w", err)
+	}
+	r := &request{own: true, lines: []line{made}, ops: []store.Op{{Verb: store.Delete, Item: store.Item{Key: personKey(id)}, Expect: store.Any}}}
 	if err := l.do(ctx, r); err != nil {
 		return fmt.Errorf("deleting a person's name: %w", err)
 	}

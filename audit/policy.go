@@ -20,11 +20,9 @@ const refusedPolicies = "policies-invalid"
 // policies records that the policies changed from old to now, or with now nil that what stands in their place was refused because
 // of cause. old is nil when this process has just begun. Its errors wrap [coffer.ErrUnavailable].
 func (l *Log) policies(ctx context.Context, old, now *access.Policy, cause error) error {
-	p := &Permit{
-		// Nobody asked: somebody changed files, and the log does not know who.
-		caller: access.Caller{ID: "coffer", Kind: access.ServiceCaller, Roles: []string{access.RoleService}},
-		action: access.PolicyWrite, resource: access.Resource{Kind: access.System}, context: access.Context{Now: l.now()},
-	}
+	// Nobody asked: somebody changed files, and the log does not know who.
+	p := newPermit(access.Caller{ID: "coffer", Kind: access.ServiceCaller, Roles: []string{access.RoleService}},
+		access.PolicyWrite, access.Resource{Kind: access.System}, access.Context{Now: l.now()}, access.Decision{})
 	if cause != nil {
 		l.log.Error("the changed policies are not valid; those that were in force stay", "error", cause, "hash", old.Hash())
 		p.decision = access.Decision{Policies: []string{refusedPolicies}, Hash: old.Hash()}

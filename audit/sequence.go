@@ -443,32 +443,33 @@ func (s *sequencer) collect(ctx context.Context, now time.Time, broken *error) (
 // chain reads the entries behind a cursor, moves it, and says whether a fence follows.
 func (s *sequencer) chain(ctx context.Context, writer string, cur *cursor, fenced *bool, most, bytes int) ([]leaf, error) {
 	var leaves []leaf
-	for it, err := range chainItems(ctx, s.db, writer, cur.Seq+1, 0) {
+	for is, err := range links(ctx, s.db, writer, cur.Seq+1, 0) {
 		if err != nil {
 			return nil, err
 		}
 		ref := Ref{writer, cur.Seq + 1}
-		if it.Key.Sort != number(ref.Seq) {
+		if is.seq != ref.Seq {
 			return nil, fmt.Errorf("entry %s is missing: %w", ref, coffer.ErrCorrupt)
 		}
-		if isFence(it.Value) {
+		if isFence(is.leaf) {
 			*fenced = true
 			break
 		}
-		if most <= 0 || bytes <= 0 {
+		// A cursor stands at the end of an item, so that the next one need not be looked for.
+		if is.first && (most <= 0 || bytes <= 0) {
 			break
 		}
-		e, err := Decode(it.Value)
+		e, err := Decode(is.leaf)
 		if err != nil {
 			return nil, fmt.Errorf("entry %s: %w", ref, err)
 		}
 		if e.Ref() != ref || e.Prev != cur.Head || e.Time.Before(cur.Time) {
 			return nil, fmt.Errorf("entry %s does not continue its chain: %w", ref, coffer.ErrCorrupt)
 		}
-		*cur = cursor{Seq: ref.Seq, Head: tlog.RecordHash(it.Value), Time: e.Time}
-		leaves = append(leaves, leaf{writer, ref.Seq, e.Time, it.Value})
+		*cur = cursor{Seq: ref.Seq, Head: tlog.RecordHash(is.leaf), Time: e.Time}
+		leaves = append(leaves, leaf{writer, ref.Seq, e.Time, is.leaf})
 		most--
-		bytes -= len(it.Value)
+		bytes -= len(is.leaf)
 	}
 	return leaves, nil
 }
@@ -491,11 +492,19 @@ func orderedLeaves(ctx context.Context, db store.DB, order []byte) func(yield fu
 		}
 		for _, r := range runs {
 			next, last := r.First, r.First+uint64(r.Count)
-			for it, err := range chainItems(ctx, db, r.Writer, r.First, last) {
-				if err == nil && it.Key.Sort != number(next) {
+			first, err := itemOf(ctx, db, Ref{r.Writer, r.First})
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for is, err := range links(ctx, db, r.Writer, first, last) {
+				if err == nil && is.seq < next {
+					continue
+				}
+				if err == nil && is.seq != next {
 					break
 				}
-				if !yield(it.Value, err) || err != nil {
+				if !yield(is.leaf, err) || err != nil {
 					return
 				}
 				next++

@@ -215,8 +215,10 @@ func (w *world) entries() []audit.Entry {
 		if !strings.HasPrefix(it.Key.Part, "audit/entry/") {
 			continue
 		}
-		if e, err := audit.Decode(it.Value); err == nil {
-			out = append(out, e)
+		for leaf := range bytes.SplitSeq(it.Value, []byte("\n")) {
+			if e, err := audit.Decode(leaf); err == nil {
+				out = append(out, e)
+			}
 		}
 	}
 	return out
