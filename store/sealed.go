@@ -114,6 +114,9 @@ func (s *sealed) Close() error { return s.db.Close() }
 // Scrub implements [Scrubber] for what is below.
 func (s *sealed) Scrub(ctx context.Context) error { return Scrub(ctx, s.db) }
 
+// MarkOf implements [Marker] for what is below.
+func (s *sealed) MarkOf(part string) (Mark, bool) { return MarkOf(s.db, part) }
+
 // aead returns the cipher for one salt.
 func (s *sealed) aead(salt []byte) (cipher.AEAD, error) {
 	mac := s.macs.Get().(hash.Hash)

@@ -114,6 +114,25 @@ func Scrub(ctx context.Context, db DB) error {
 	return nil
 }
 
+// A Mark names a state of a part of one DB. See [MarkOf].
+type Mark uint64
+
+// Marker is implemented by a DB that can tell without reading that a part is as it was. See [MarkOf].
+type Marker interface {
+	MarkOf(part string) (Mark, bool)
+}
+
+// MarkOf returns the mark of a part of db, through any decorator of this package: a promise that what was read of the part while it had this
+// mark is what would be read of it now, as consistent as [DB] says of reading, whichever process writes. Whoever keeps what they made of a part asks before and after they read it, and keeps it if the
+// mark was the same; it is good for as long as the mark is. Not ok: nothing can be said, because db is no [Marker] or does not know the
+// part just now.
+func MarkOf(db DB, part string) (m Mark, ok bool) {
+	if d, is := db.(Marker); is {
+		return d.MarkOf(part)
+	}
+	return 0, false
+}
+
 // Validate checks ops against the limits, with the room that [Sealed] needs. Adapters call it first. Its errors wrap
 // coffer.ErrInvalid and name no key.
 func Validate(ops []Op) error { return validate(ops, sealOverhead) }

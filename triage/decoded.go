@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 
+	"coffer/access"
 	"coffer/internal/recent"
 	"coffer/store"
 )
@@ -45,6 +46,62 @@ func (d *decoded) keep(it *store.Item, is any) {
 	defer d.mu.Unlock()
 	d.kept.Max = decodedBytes
 	d.kept.Put(it.Key, decodedItem{it.Version, is}, len(it.Key.Part)+len(it.Value))
+}
+
+// Detail is a finding with its occurrences as it stood in the store at one moment. It may be shared: nobody changes anything in it.
+type Detail struct {
+	Record   *Record
+	Lines    []Line
+	Resource access.Resource // the record's
+
+	once sync.Once
+	made any
+}
+
+// Made returns what make makes of the detail and of nothing that changes while the process runs. It is made once. A detail has one maker.
+func (v *Detail) Made(make func() any) any {
+	v.once.Do(func() { v.made = make() })
+	return v.made
+}
+
+// details keeps what was made of whole findings for as long as the store says that they are as they were: each use asks it for its mark.
+type details struct {
+	mu   sync.Mutex
+	kept recent.Map[string, markedDetail]
+}
+
+type markedDetail struct {
+	mark   store.Mark
+	detail *Detail
+}
+
+const (
+	detailBytes = 16 << 20 // of details, about
+	detailBase  = 8 << 10  // of one with its answer, about
+	detailLine  = 1 << 10  // and for each occurrence
+)
+
+// kept returns the detail of a finding if one is kept that still holds; else nil. keep keeps one that was read after the call, if the finding
+// did not change meanwhile.
+func (rs Records) kept(id string) (v *Detail, keep func(*Detail)) {
+	mark, marked := store.MarkOf(rs.DB, part(id))
+	if !marked || rs.details == nil {
+		return nil, func(*Detail) {}
+	}
+	rs.details.mu.Lock()
+	defer rs.details.mu.Unlock()
+	if one, ok := rs.details.kept.Get(id); ok && one.mark == mark {
+		return one.detail, func(*Detail) {}
+	}
+	return nil, func(v *Detail) {
+		if again, ok := store.MarkOf(rs.DB, part(id)); !ok || again != mark {
+			return
+		}
+		rs.details.mu.Lock()
+		defer rs.details.mu.Unlock()
+		rs.details.kept.Max = detailBytes
+		rs.details.kept.Put(id, markedDetail{mark, v}, detailBase+detailLine*len(v.Lines))
+	}
 }
 
 // clone returns a copy of r that shares nothing with it that can be changed.

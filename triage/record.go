@@ -266,11 +266,14 @@ func feedSort(t time.Time) string { return t.UTC().Format(feedLayout) }
 type Records struct {
 	DB      store.DB
 	decoded *decoded
+	details *details
 }
 
 // NewRecords returns Records that keep some megabytes of what they decoded, for a process that reads the same findings again and again. Every read
 // asks the store, so what it returns is as consistent as the store.
-func NewRecords(db store.DB) Records { return Records{DB: db, decoded: new(decoded)} }
+func NewRecords(db store.DB) Records {
+	return Records{DB: db, decoded: new(decoded), details: new(details)}
+}
 
 func part(id string) string { return "F#" + id }
 

@@ -35,7 +35,8 @@ func cpu() time.Duration {
 }
 
 // BenchmarkMaskedFinding compares a masked finding with a handler that writes the same bytes from memory, over real connections, in
-// requests per second of processor time.
+// requests per second of processor time. The two take turns, because of whoever else uses the machine, and what the log does later with the
+// entries is part of ours. "x" is of all turns together, "best-x" of the best turn of each.
 func BenchmarkMaskedFinding(b *testing.B) {
 	w := newWorld(b)
 	path := "/v1/findings/" + w.findings["receipt.html"]
@@ -48,34 +49,52 @@ func BenchmarkMaskedFinding(b *testing.B) {
 		rw.Header().Set("Content-Type", "application/json")
 		_, _ = rw.Write(same)
 	})
-	perSecond := func(h http.Handler) float64 {
+	const turn = 1000 // requests
+	server := func(h http.Handler) func() time.Duration {
 		srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			r.Host = host
 			h.ServeHTTP(rw, r)
 		}))
-		defer srv.Close()
+		b.Cleanup(srv.Close)
 		req, err := http.NewRequest(http.MethodGet, srv.URL+path, nil)
 		if err != nil {
 			b.Fatal(err)
 		}
 		req.Header.Set("Authorization", "Bearer engineer/user")
-		n := max(500, b.N)
-		begun := cpu()
-		for range n {
-			res, err := http.DefaultClient.Do(req)
-			if err != nil || res.StatusCode != http.StatusOK {
+		return func() time.Duration {
+			begun := cpu()
+			for range turn {
+				res, err := srv.Client().Do(req)
+				if err != nil || res.StatusCode != http.StatusOK {
+					b.Fatal(err)
+				}
+				var buf bytes.Buffer
+				_, _ = buf.ReadFrom(res.Body)
+				_ = res.Body.Close()
+			}
+			if err := w.app.Log.Sequence(b.Context()); err != nil {
 				b.Fatal(err)
 			}
-			var buf bytes.Buffer
-			_, _ = buf.ReadFrom(res.Body)
-			_ = res.Body.Close()
+			return cpu() - begun
 		}
-		return float64(n) / (cpu() - begun).Seconds()
 	}
-	bare, ours := perSecond(static), perSecond(w.web)
-	b.ReportMetric(ours, "findings/cpu-s")
-	b.ReportMetric(bare, "static/cpu-s")
-	b.ReportMetric(ours/bare, "x")
+	bare, ours := server(static), server(w.web)
+	bare()
+	ours()
+	var all, best [2]time.Duration
+	n := 0
+	for ; n < 4 || b.Loop(); n++ {
+		for i, took := range []time.Duration{bare(), ours()} {
+			all[i] += took
+			if best[i] == 0 || took < best[i] {
+				best[i] = took
+			}
+		}
+	}
+	b.ReportMetric(all[1].Seconds()*1e6/float64(n*turn), "cpu-us/finding")
+	b.ReportMetric(all[0].Seconds()*1e6/float64(n*turn), "cpu-us/static")
+	b.ReportMetric(all[0].Seconds()/all[1].Seconds(), "x")
+	b.ReportMetric(best[0].Seconds()/best[1].Seconds(), "best-x")
 	b.ReportMetric(0, "ns/op")
 }
 

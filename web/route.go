@@ -95,7 +95,7 @@ func handle[I, O any](s *Server, rt *route, h func(context.Context, *call, *I) (
 		s.making.Lock()
 		defer s.making.Unlock()
 		register(s, rt, h)
-		return s.handler
+		return short(s, rt, h, s.handler)
 	})
 	if s.Auth != nil {
 		s.mux.HandleFunc(rt.method+" "+rt.path, rt.made())
@@ -185,6 +185,52 @@ func register[I, O any](s *Server, rt *route, h func(context.Context, *call, *I)
 	})
 	s.describe(&op, rt, any(new(O)))
 }
+
+// short returns a handler that goes the short way where a request says nothing but its path, so that there is nothing to read in it and
+// nothing to validate: through the same gates to h, without the reflection that huma needs. Any other request goes to full.
+func short[I, O any](s *Server, rt *route, h func(context.Context, *call, *I) (*O, error), full http.HandlerFunc) http.HandlerFunc {
+	_, in := any(new(I)).(pathOnly)
+	_, out := any(new(O)).(written)
+	if !in || !out || rt.params != nil || rt.lines != nil || rt.stream != "" {
+		return full
+	}
+	return func(w http.ResponseWriter, r *http.Request) {
+		in := new(I)
+		if r.URL.RawQuery != "" || r.ContentLength != 0 || !any(in).(pathOnly).read(r) || !s.takesJSON(r) {
+			full(w, r)
+			return
+		}
+		ctx := r.Context()
+		c := of(ctx)
+		c.route = rt.id
+		if rt.action != "" {
+			if p := s.admit(ctx, c, rt); p != nil {
+				p.write(w)
+				return
+			}
+		}
+		out, err := h(ctx, c, in)
+		if err != nil {
+			var p *problem
+			asProblem(s.hide(ctx, c, rt, err), &p)
+			p.write(w)
+			return
+		}
+		any(out).(written).write(w) // the caller may be gone
+	}
+}
+
+// takesJSON reports whether a request takes an answer in JSON.
+func (s *Server) takesJSON(r *http.Request) bool {
+	accept := r.Header["Accept"]
+	if len(accept) == 0 {
+		return true
+	}
+	t, err := s.api.Negotiate(accept[0])
+	return len(accept) == 1 && err == nil && t == contentJSON[0]
+}
+
+var contentJSON = []string{"application/json"}
 
 // describe completes the answers of success in the document: those that have another status than most, and those with two kinds of body.
 func (s *Server) describe(op *huma.Operation, rt *route, out any) {
@@ -636,6 +682,26 @@ type (
 	}
 )
 
+// pathOnly is the input of a route to which nothing is said but its path. read fills it in and reports whether it fits without a closer look.
+type pathOnly interface{ read(r *http.Request) bool }
+
+func (*none) read(*http.Request) bool { return true }
+
+func (i *ofFinding) read(r *http.Request) bool {
+	i.Finding = r.PathValue("finding")
+	return len(i.Finding) <= 256
+}
+
+func (i *ofPlan) read(r *http.Request) bool {
+	i.Plan = r.PathValue("plan")
+	return len(i.Plan) <= 64
+}
+
+func (i *ofJob) read(r *http.Request) bool {
+	i.Job = r.PathValue("job")
+	return len(i.Job) <= 64
+}
+
 func (i *acts) attempt() (string, []byte)                 { return i.Key, nil }
 func (i *actsWith[T]) attempt() (string, []byte)          { return i.Key, i.RawBody }
 func (i *actsOnFindingWith[T]) attempt() (string, []byte) { return i.Key, i.RawBody }
@@ -668,6 +734,36 @@ type reply[T any] struct {
 	Location string `header:"Location"`
 	ETag     string `header:"ETag"`
 	Body     T
+
+	encoded []byte // Body, where the same answer is given more than once
+}
+
+// encode encodes the body ahead. Nothing in r changes after that.
+func (r *reply[T]) encode() *reply[T] {
+	var b bytes.Buffer
+	if marshal(&b, &r.Body) == nil { // else it fails, and says so, when it is written
+		r.encoded = bytes.Clone(b.Bytes())
+	}
+	return r
+}
+
+// written is an answer that can be written without a closer look at its type.
+type written interface{ write(w http.ResponseWriter) }
+
+func (r *reply[T]) write(w http.ResponseWriter) {
+	h := w.Header()
+	h["Content-Type"] = contentJSON
+	for _, is := range [...]struct{ name, value string }{{"Location", r.Location}, {"Etag", r.ETag}} {
+		if is.value != "" {
+			h[is.name] = []string{is.value}
+		}
+	}
+	w.WriteHeader(max(r.Status, http.StatusOK))
+	if r.encoded != nil {
+		_, _ = w.Write(r.encoded)
+		return
+	}
+	_ = marshal(w, &r.Body)
 }
 
 func (r *reply[T]) save() (job.Answer, error) {

@@ -284,18 +284,28 @@ func (s *Server) enter(c *call, r *http.Request) *problem {
 
 // harden sets the headers of every answer.
 func (s *Server) harden(h http.Header, c *call) {
-	h.Set(api.RequestID, c.id)
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
-	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
-	h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
+	h[api.RequestID] = []string{c.id}
+	for name, value := range hard {
+		h[name] = value
+	}
 	if s.TLS {
-		h.Set("Strict-Transport-Security", "max-age=63072000; includeSubDomains")
+		h["Strict-Transport-Security"] = hardTLS
 	}
 }
+
+// hard are the headers of every answer. Nobody changes the lists: setting a header puts another in the place.
+var (
+	hard = map[string][]string{
+		"Cache-Control":                {"no-store"},
+		"X-Content-Type-Options":       {"nosniff"},
+		"Referrer-Policy":              {"no-referrer"},
+		"Content-Security-Policy":      {"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"},
+		"Cross-Origin-Resource-Policy": {"same-origin"},
+		"Cross-Origin-Opener-Policy":   {"same-origin"},
+		"Permissions-Policy":           {"camera=(), geolocation=(), microphone=(), payment=(), usb=()"},
+	}
+	hardTLS = []string{"max-age=63072000; includeSubDomains"}
+)
 
 // nowhere answers what no route answers.
 func (s *Server) nowhere(w http.ResponseWriter, r *http.Request) {

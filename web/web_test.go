@@ -77,8 +77,9 @@ func newWorld(t testing.TB) *world {
 	t.Helper()
 	ctx := context.Background()
 	w := &world{log: &buffer{}, findings: map[string]string{}}
+	level := slog.LevelInfo // that of serve
 	if tt, ok := t.(*testing.T); ok {
-		w.T = tt
+		w.T, level = tt, slog.LevelDebug
 	}
 	home := t.TempDir()
 	s := demo.New()
@@ -97,7 +98,7 @@ func newWorld(t testing.TB) *world {
 		check(os.MkdirAll(filepath.Dir(name), 0o700))
 		check(os.WriteFile(name, f.Body, 0o600))
 	}
-	logger := slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	logger := slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: level}))
 	a, err := app.Open(ctx, app.Options{Home: home, Logger: logger})
 	check(err)
 	t.Cleanup(func() { _ = a.Close() })

@@ -28,13 +28,15 @@ type state [6]uint64
 type cache struct {
 	mu      sync.RWMutex
 	at      state
-	known   bool // at is a state
-	writing bool // a commit of this process is under way
+	known   bool       // at is a state
+	writing bool       // a commit of this process is under way
+	marks   store.Mark // the last that was given
 	parts   recent.Map[string, *kept]
 }
 
 // kept is what is known of a part. It does not change.
 type kept struct {
+	mark    store.Mark            // the same as long as the part stays here, and so as it is
 	items   map[string]store.Item // by sort, without their keys; a zero version: there is none
 	queries map[store.Range][]store.Item
 	size    int
@@ -131,10 +133,11 @@ func (c *cache) keep(s state, now func() (state, bool), part string, size int, a
 		c.at, c.known = s, true
 	}
 	p, _ := c.parts.Peek(part)
-	n := &kept{size: len(part) + 128}
+	c.marks++
+	n := &kept{size: len(part) + 128, mark: c.marks}
 	if p != nil && p.size+size <= cacheEntry {
 		// Whoever has p reads it without a lock.
-		n.size = p.size
+		n.size, n.mark = p.size, p.mark
 		n.items, n.queries = cloned(p.items), cloned(p.queries)
 	}
 	n.size += size

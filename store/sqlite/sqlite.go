@@ -108,6 +108,7 @@ type DB struct {
 var (
 	_ store.DB       = (*DB)(nil)
 	_ store.Scrubber = (*DB)(nil)
+	_ store.Marker   = (*DB)(nil)
 )
 
 // Open opens the store in the file at path and makes it if there is none; the folder must exist. A file of a newer program
@@ -424,6 +425,24 @@ func (db *DB) Get(ctx context.Context, k store.Key) (store.Item, error) {
 		db.cache.keepItem(at, db.watch.state, k, &it)
 	}
 	return it, nil
+}
+
+// MarkOf implements [store.Marker]: what was read of the part is kept, and nobody has written to it.
+func (db *DB) MarkOf(part string) (store.Mark, bool) {
+	end, err := db.reading(context.Background())
+	if err != nil {
+		return 0, false
+	}
+	defer end()
+	at, watched := db.watch.state()
+	if !watched {
+		return 0, false
+	}
+	p := db.cache.part(at, part)
+	if p == nil {
+		return 0, false
+	}
+	return p.mark, true
 }
 
 var errNoItem = fmt.Errorf("item: %w", coffer.ErrNotFound)
