@@ -164,13 +164,16 @@ func (p place) append(b []byte) []byte {
 // encode returns the canonical bytes of e, the leaf of the Merkle log: a JSON object with these members in this order, without
 // white space, empty members left out, the members of detail sorted. See docs/format-log.md.
 func (e *Entry) encode() ([]byte, error) {
-	b := make([]byte, 0, 1024)
-	b = place{e.Time, e.Writer, e.Seq, e.Prev, e.ClockBack}.append(b)
-	b = e.appendTail(b)
+	b := e.append(make([]byte, 0, 1024))
 	if len(b) > MaxEntry {
 		return nil, tooLong(len(b))
 	}
 	return b, nil
+}
+
+// append appends the canonical bytes of e, however long they are.
+func (e *Entry) append(b []byte) []byte {
+	return e.appendTail(place{e.Time, e.Writer, e.Seq, e.Prev, e.ClockBack}.append(b))
 }
 
 // tail returns what follows the place in the encoding of e.
@@ -329,7 +332,7 @@ func Decode(leaf []byte) (Entry, error) {
 	}
 	// The order of the members is fixed, so a reader that expects them one after the other reads all there is. That what it
 	// took in is exactly what stood there is shown by encoding it again.
-	s := scanner{rest: leaf}
+	s := scanner{rest: string(leaf)} // once, so that its members need not be copied one by one
 	e := Entry{Index: -1}
 	if !s.take(`{"v":1,"time":`) {
 		return bad("not an entry of version 1")
@@ -417,7 +420,9 @@ func Decode(leaf []byte) (Entry, error) {
 	if !validWriter(e.Writer) || e.Seq == 0 {
 		return bad("malformed writer or number")
 	}
-	if again, err := e.encode(); err != nil || !bytes.Equal(again, leaf) {
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	if *buf = e.append((*buf)[:0]); !bytes.Equal(*buf, leaf) {
 		return bad("not in canonical form")
 	}
 	return e, nil
@@ -425,16 +430,17 @@ func Decode(leaf []byte) (Entry, error) {
 
 // scanner reads an encoded entry from left to right. After the first thing it does not expect it reads nothing more.
 type scanner struct {
-	rest []byte
+	rest string
 	bad  bool
 }
 
 // take consumes lit if it comes next, and reports whether it did.
 func (s *scanner) take(lit string) bool {
-	if s.bad || len(s.rest) < len(lit) || string(s.rest[:len(lit)]) != lit {
+	rest, ok := strings.CutPrefix(s.rest, lit)
+	if s.bad || !ok {
 		return false
 	}
-	s.rest = s.rest[len(lit):]
+	s.rest = rest
 	return true
 }
 
@@ -459,10 +465,10 @@ func (s *scanner) text() string {
 			raw := s.rest[:i]
 			s.rest = s.rest[i+1:]
 			if !escaped {
-				return string(raw)
+				return raw
 			}
 			var out string
-			if json.Unmarshal(append(append([]byte{'"'}, raw...), '"'), &out) != nil {
+			if json.Unmarshal([]byte(`"`+raw+`"`), &out) != nil {
 				s.bad = true
 			}
 			return out
@@ -488,7 +494,7 @@ func (s *scanner) digits() string {
 	for i < len(s.rest) && i < 20 && ('0' <= s.rest[i] && s.rest[i] <= '9' || i == 0 && s.rest[i] == '-') {
 		i++
 	}
-	d := string(s.rest[:i])
+	d := s.rest[:i]
 	s.rest = s.rest[i:]
 	return d
 }

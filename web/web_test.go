@@ -64,6 +64,7 @@ func (s *buffer) String() string {
 type world struct {
 	*testing.T
 	app   *app.App
+	home  string
 	web   *web.Server
 	log   *buffer
 	local *client.Client
@@ -82,6 +83,7 @@ func newWorld(t testing.TB) *world {
 		w.T, level = tt, slog.LevelDebug
 	}
 	home := t.TempDir()
+	w.home = home
 	s := demo.New()
 	check := func(err error) {
 		t.Helper()

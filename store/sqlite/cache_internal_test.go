@@ -80,6 +80,68 @@ func TestCacheKeepsWhatWasNotWritten(t *testing.T) {
 	}
 }
 
+// TestMark: a part has a mark once it was read, and the same one for as long as nobody has written to it; whoever wrote, another or none follows.
+func TestMark(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "store.db")
+	ctx := context.Background()
+	var dbs [2]*DB
+	for i := range dbs {
+		db, err := Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		dbs[i] = db
+	}
+	sealed := store.Sealed(dbs[0], make([]byte, store.KeySize))
+	apply := func(db *DB, op store.Op) {
+		t.Helper()
+		op.Expect, op.Item.Version = store.Any, store.NewVersion()
+		if err := db.Apply(ctx, op); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, b := store.Key{Part: "a", Sort: "s"}, store.Key{Part: "b", Sort: "s"}
+	given := map[store.Mark]bool{}
+	read := func() store.Mark {
+		t.Helper()
+		_, _ = dbs[0].Get(ctx, a)
+		m, ok := store.MarkOf(sealed, "a")
+		if !ok || given[m] {
+			t.Fatalf("a part that was read: %v, a mark that was given before: %v", ok, given[m])
+		}
+		given[m] = true
+		for range dbs[0].Query(ctx, "a", store.Range{}) { // more of the same part
+		}
+		if again, ok := store.MarkOf(sealed, "a"); !ok || again != m {
+			t.Fatal("another mark though nothing was written")
+		}
+		return m
+	}
+	if _, ok := store.MarkOf(sealed, "a"); ok {
+		t.Error("a mark for a part that was never read")
+	}
+	apply(dbs[0], store.Op{Verb: store.Put, Item: store.Item{Key: b}}) // from here on it knows its own commits from others'
+	m := read()
+	apply(dbs[0], store.Op{Verb: store.Put, Item: store.Item{Key: b}})
+	if again, ok := store.MarkOf(sealed, "a"); !ok || again != m {
+		t.Error("another mark after a commit of one's own to another part")
+	}
+	for name, op := range map[string]store.Op{
+		"put": {Verb: store.Put, Item: store.Item{Key: a}}, "put beside": {Verb: store.Put, Item: store.Item{Key: store.Key{Part: "a", Sort: "t"}}},
+		"delete": {Verb: store.Delete, Item: store.Item{Key: a}},
+	} {
+		for i, db := range dbs {
+			apply(dbs[0], store.Op{Verb: store.Put, Item: store.Item{Key: a}}) // what is not there cannot be deleted
+			m := read()
+			apply(db, op)
+			if again, ok := store.MarkOf(sealed, "a"); ok && again == m {
+				t.Errorf("%s by handle %d: the mark is the same", name, i)
+			}
+		}
+	}
+}
+
 // TestWatchOutlivesAHandle: SQLite's locks on the index of the log are the process's; a handle that is closed must not take them from another.
 func TestWatchOutlivesAHandle(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "store.db")
