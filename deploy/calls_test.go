@@ -387,7 +387,7 @@ func (c *cloud) options(r *recorder, table string) app.Options {
 	return app.Options{
 		Home: home, Objects: "s3:?endpoint=" + s3, Originals: "s3:moontrust-originals?endpoint=" + s3, Log: "s3:moontrust-log?retention=1d&endpoint=" + s3,
 		Keys: "kms:" + c.reveal + "?verify=" + c.verify + "&endpoint=" + kms, Store: "dynamodb:" + table + "?endpoint=" + dynamo,
-		LogByOthers: r.by != "schedule", Now: func() time.Time { return c.now },
+		Role: role(r.by), Now: func() time.Time { return c.now },
 	}
 }
 
@@ -401,6 +401,14 @@ func (c *cloud) setup(table string) error {
 		}
 	}
 	return err
+}
+
+// role is what the function of a name opens; setup is none.
+func role(by string) app.Role {
+	if by == "setup" || by == "whole" {
+		return app.Whole
+	}
+	return app.Role(by)
 }
 
 // function is one of the functions, open, and who asks it.

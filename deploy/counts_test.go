@@ -81,7 +81,7 @@ func count(t *testing.T) map[string]map[string]float64 {
 	if err := c.setup(table); err != nil {
 		t.Fatal(err)
 	}
-	f := c.open("schedule", table)
+	f := c.open("whole", table)
 	f.Remedy.Verifier = f.Vault
 	out := map[string]map[string]float64{}
 	step := func(name string, do func() error) {
