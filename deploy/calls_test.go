@@ -75,6 +75,7 @@ var places = map[string]func(s *stack) string{
 	},
 	"intake queue":    func(s *stack) string { return s.attribute("IntakeQueue", "Arn").(string) },
 	"work queue":      func(s *stack) string { return s.attribute("WorkQueue", "Arn").(string) },
+	"remedy function": func(s *stack) string { return s.attribute("RemedyFunction", "Arn").(string) },
 	"verify function": func(s *stack) string { return s.attribute("VerifyFunction", "Arn").(string) },
 	"bucket keys":     func(*stack) string { return "arn:aws:kms:eu-central-1:111122223333:key/objects" },
 	"intake log":      func(s *stack) string { return s.attribute("IntakeLogs", "Arn").(string) },
@@ -103,8 +104,9 @@ var byAWS = func() (out []Call) {
 	}
 	// Functions wake each other.
 	for _, f := range []string{"intake", "api", "schedule"} {
-		out = append(out, Call{By: f, Action: "sqs:SendMessage", On: "work queue"})
+		out = append(out, Call{By: f, Action: "sqs:SendMessage", On: "work queue"}, Call{By: f, Action: "sqs:SendMessage", On: "intake queue"})
 	}
+	out = append(out, Call{By: "api", Action: "lambda:InvokeFunction", On: "remedy function"})
 	for _, f := range []string{"remedy", "worker"} {
 		out = append(out, Call{By: f, Action: "lambda:InvokeFunction", On: "verify function"})
 	}
@@ -133,8 +135,10 @@ var elsewhere = func() (out []Call) {
 		// macie/live: a custom identifier that the configuration does not have.
 		add(f, "identifiers", "macie2:GetCustomDataIdentifier")
 	}
+	// job: what is handed out is written only while nobody holds its lease.
+	add("schedule", "data table", "dynamodb:ConditionCheckItem")
 	// pipeline/reconcile: what Macie lists and did not come in; whether Macie is enabled and where results go.
-	add("schedule", "macie", "macie2:GetFindings", "macie2:GetMacieSession", "macie2:GetClassificationExportConfiguration")
+	add("intake", "macie", "macie2:GetMacieSession", "macie2:GetClassificationExportConfiguration")
 	for _, f := range []string{"intake", "remedy", "worker"} {
 		// object/s3/attrs: what an object has where it is versioned, can be locked, or has an ACL.
 		add(f, "objects/*", "s3:GetObject", "s3:GetObjectVersion", "s3:GetObjectTagging", "s3:GetObjectVersionTagging", "s3:PutObjectTagging", "s3:PutObjectVersionTagging",
@@ -536,7 +540,8 @@ func record(t testing.TB) []Call {
 	if err := schedule.Log.Sequence(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if err := schedule.Reconcile(ctx, schedule.ask(), time.Hour); err != nil {
+	// schedule hands it out, intake does it.
+	if err := intake.Reconcile(ctx, intake.ask(), time.Hour); err != nil {
 		t.Fatal(err)
 	}
 

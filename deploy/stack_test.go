@@ -66,7 +66,7 @@ func full() map[string]any {
 func plain() map[string]any {
 	return map[string]any{
 		"Buckets": []any{"moontrust-statements", "moontrust-exports"}, "CodeBucket": "moontrust-code", "CodeKey": "coffer.zip",
-		"Issuer": "https://id.moontrust.example", "Audience": "coffer",
+		"Issuer": "https://id.moontrust.example", "Audience": "coffer", "Keys": "https://id.moontrust.example/keys",
 	}
 }
 

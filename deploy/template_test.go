@@ -269,3 +269,30 @@ func TestSmall(t *testing.T) {
 		}
 	}
 }
+
+// TestEnvironment: what the template tells each function is what the program reads, and complete.
+func TestEnvironment(t *testing.T) {
+	for name, parameters := range map[string]map[string]any{"full": full(), "plain": plain()} {
+		s := newStack(t, template(t), parameters)
+		for _, f := range s.of("AWS::Lambda::Function") {
+			vars := f.properties["Environment"].(map[string]any)["Variables"].(map[string]any)
+			c, err := app.Environment(func(n string) string { v, _ := vars[n].(string); return v })
+			if err == nil {
+				err = c.Check(t.TempDir())
+			}
+			if err != nil {
+				t.Errorf("%s, %s: %v", name, f.id, err)
+				continue
+			}
+			if !slices.Contains(app.Roles(), app.Role(vars["COFFER_FUNCTION"].(string))) {
+				t.Errorf("%s is no function of the program", vars["COFFER_FUNCTION"])
+			}
+			if want := "dynamodb:" + s.name(s.resources["DataTable"]); c.Store != want || len(c.Buckets) != 2 || !strings.Contains(c.Keys, "?verify=") {
+				t.Errorf("%s: %s, %q, %s", f.id, c.Store, c.Buckets, c.Keys)
+			}
+			if api := f.id == "ApiFunction"; (len(c.Identity.Issuers) == 1) != api {
+				t.Errorf("%s: issuers %v", f.id, c.Identity.Issuers)
+			}
+		}
+	}
+}
