@@ -109,7 +109,7 @@ func (id *Identity) personal(ctx context.Context, token string, m Meta) (access.
 			return who, Proof{}, refuse(StaleOwner)
 		}
 	}
-	if now.Sub(t.LastUsed) >= usedEvery {
+	if !m.Passive && now.Sub(t.LastUsed) >= usedEvery {
 		t.LastUsed = now
 		err := id.DB.Apply(ctx, put(tokenKey(t.hash), t, t.version, t.Expires))
 		if errors.Is(err, coffer.ErrConflict) {
@@ -183,6 +183,47 @@ func (id *Identity) accessToken(ctx context.Context, raw string) (access.Caller,
 		return none(err)
 	}
 	return who, Proof{How: ByJWT, Token: id.hash("jti", is.Issuer+"\x00"+j.text("jti"))[:20], Expires: exp, SignedIn: at, MFA: mfa}, nil
+}
+
+// Still returns who began work that outlives their request as they are by now: with today's roles and teams, and with the scopes of their
+// personal token. Somebody who was removed or kept out, or whose token was revoked or expired, is refused, with a [*RefusedError]. That
+// a session ended is no reason: people sign out while their work goes on. Roles that an issuer's access token brought are known from
+// nowhere else and stay. Callers who did not come through this package are returned as they are.
+func (id *Identity) Still(ctx context.Context, ask access.Ask) (access.Caller, error) {
+	who := ask.Caller
+	personal := strings.HasPrefix(ask.Context.Token, tokenID)
+	if who.Kind != access.UserCaller && who.Kind != access.TokenCaller {
+		return who, nil
+	}
+	a, err := id.account(ctx, who.ID)
+	switch {
+	case errors.Is(err, coffer.ErrNotFound) && who.Kind == access.TokenCaller && !personal:
+		return who, nil
+	case errors.Is(err, coffer.ErrNotFound):
+		return access.Caller{}, refuse(Ended)
+	case err != nil:
+		return access.Caller{}, err
+	case a.Disabled:
+		return access.Caller{}, refuse(Disabled)
+	case who.Kind == access.TokenCaller && !personal:
+		return who, nil
+	case !id.from(a):
+		return access.Caller{}, refuse(Ended)
+	}
+	now := a.caller(who.Name)
+	if !personal {
+		return now, nil
+	}
+	tokens, err := id.tokens(ctx, a.ID)
+	if err != nil {
+		return access.Caller{}, err
+	}
+	i := slices.IndexFunc(tokens, func(t *pat) bool { return t.ID == ask.Context.Token })
+	if i < 0 {
+		return access.Caller{}, refuse(Ended)
+	}
+	now.Kind, now.Scopes = access.TokenCaller, slices.Clone(tokens[i].Scopes)
+	return now, nil
 }
 
 // scopeText returns the claim scope, a string with spaces; some issuers write a list.

@@ -96,6 +96,9 @@ type Meta struct {
 	Network netip.Addr // where it comes from
 	// Cookie is the session cookie that came with a request to sign in; empty: none. The sign-in ends that session.
 	Cookie string
+	// Passive says that whoever asks only wants to know whether the credential is still good: the look is no use of it, and a session
+	// that is left alone goes on to be idle.
+	Passive bool
 }
 
 // Cause says why somebody was refused. It is for the log and for tests, not for who was refused.

@@ -93,7 +93,7 @@ func (id *Identity) Session(ctx context.Context, cookie string, m Meta) (Session
 		return Session{}, err
 	}
 	now := id.Now().UTC()
-	if now.Sub(s.LastSeen) >= touchEvery {
+	if !m.Passive && now.Sub(s.LastSeen) >= touchEvery {
 		s.LastSeen = now
 		op := put(sessionKey(s.hash), s, s.version, now.Add(id.absolute()))
 		err := id.DB.Apply(ctx, op)

@@ -24,6 +24,9 @@ import (
 // TokenPrefix begins every personal token, so that people and scanners of secrets know one when they see it.
 const TokenPrefix = "coffer_pat_"
 
+// tokenID begins the id of every personal token. Hashes of an issuer's tokens have no hyphen.
+const tokenID = "t-"
+
 // Limits of personal tokens.
 const (
 	DefaultTokenLife = 30 * 24 * time.Hour
@@ -131,7 +134,7 @@ func (id *Identity) CreateToken(ctx context.Context, ask access.Ask, owner strin
 	text := newToken()
 	hash := id.hash("token", text)
 	t := Token{
-		ID: newID("t-"), Owner: owner, Label: id.Guard.Log.Scrub(strings.TrimSpace(spec.Label)), Scopes: slices.Compact(slices.Sorted(slices.Values(spec.Scopes))),
+		ID: newID(tokenID), Owner: owner, Label: id.Guard.Log.Scrub(strings.TrimSpace(spec.Label)), Scopes: slices.Compact(slices.Sorted(slices.Values(spec.Scopes))),
 		Networks: spec.Networks, Created: now, Expires: now.Add(life),
 	}
 	e := about(p, owner, "create-token", "token", t.ID, "expires", t.Expires.Format(time.RFC3339), "scopes", joinActions(t.Scopes))

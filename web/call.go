@@ -27,6 +27,7 @@ type call struct {
 	attempt string           // names what an acting request changes; empty: it came without a key
 	known   bool             // the caller may know that what the body names exists, or it names nothing
 	problem string
+	passive bool // looks again at who began a stream, which is no use of their credential
 	page    bool // a page was asked for: problems are shown as one
 }
 

@@ -123,7 +123,12 @@ func (r *runner) run(ctx context.Context, ask access.Ask, j *job.Job, do doing) 
 	return r.s.Jobs.Run(ctx, j.ID, func(ctx context.Context, ref string) (string, error) {
 		ask := ask
 		ask.Context.Now = r.s.Now()
-		result, err := do(ctx, ask, ref)
+		result := ""
+		who, err := r.s.still(ctx, ask)
+		if err == nil {
+			ask.Caller = who
+			result, err = do(ctx, ask, ref)
+		}
 		outcome := "done"
 		if err != nil {
 			outcome = "failed"
@@ -131,6 +136,18 @@ func (r *runner) run(ctx context.Context, ask access.Ask, j *job.Job, do doing) 
 		r.s.metrics.items.WithLabelValues(j.Kind, outcome).Inc()
 		return result, err
 	}, nil)
+}
+
+// still returns who began work as they are by now: each item is done for them, and of who was kept out none is. In a worker, to which
+// nobody comes, the people of the installation are asked.
+func (s *Server) still(ctx context.Context, ask access.Ask) (access.Caller, error) {
+	switch {
+	case s.Auth != nil:
+		return s.Auth.Still(ctx, ask)
+	case s.People != nil:
+		return s.People.Still(ctx, ask)
+	}
+	return ask.Caller, nil
 }
 
 // hand leaves a job to the workers. That one is told of it only makes it quicker: they look for what waits, too.
@@ -441,12 +458,13 @@ const heartbeat = 15 * time.Second
 // events writes server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html).
 type events struct {
 	*lines
+	c      *call
 	tick   time.Duration // between two looks
 	silent time.Duration
 }
 
 func newEvents(s *Server, hc huma.Context) *events {
-	return &events{lines: newLines(s, hc, eventStream), tick: s.tick}
+	return &events{lines: newLines(s, hc, eventStream), c: of(hc.Context()), tick: s.tick}
 }
 
 // send writes one event and reports whether the reader is still there.
@@ -459,7 +477,7 @@ func (e *events) send(kind, id string, v any) bool {
 	return e.raw("event: " + kind + "\nid: " + id + "\ndata: " + strings.TrimSuffix(b.String(), "\n") + "\n\n")
 }
 
-// wait waits until it is time to look again, and reports whether there is still somebody to look for.
+// wait waits until it is time to look again, and reports whether there is still somebody to look for, who may still see it.
 func (e *events) wait(ctx context.Context) bool {
 	if !e.begun && !e.raw(": begun\n\n") {
 		return false
@@ -472,6 +490,10 @@ func (e *events) wait(ctx context.Context) bool {
 	case <-e.s.closing:
 		return false
 	case <-t.C:
+	}
+	if p := e.s.again(ctx, e.c); p != nil {
+		e.send("problem", "", p.Problem)
+		return false
 	}
 	if e.silent += e.tick; e.silent >= heartbeat {
 		e.silent = 0

@@ -118,12 +118,20 @@ type frame struct {
 	Roles         string
 	Groups        []navGroup
 	Log           logState
+	Glass         []glassBanner // broken, and not yet reviewed
 	Said, Warned  string
 	Undo          bool // what was said can be taken back
 	Keys          bool // letters are keys
 	Data          any
 	Build         string
 	SignedInUntil string // RFC 3339
+}
+
+// glassBanner is what every page says of broken glass until somebody has reviewed it: nobody's secret.
+type glassBanner struct {
+	Who, Until string // Until, in the reader's zone; empty: its time is over
+	Values     int    // that were opened through it
+	To         string
 }
 
 type navGroup struct {
@@ -279,12 +287,32 @@ func (s *Server) frame(w http.ResponseWriter, v *visit, sc *screen) frame {
 	f.Groups = navigation(sc.nav, func(a access.Action) bool {
 		return s.may(v.r.Context(), v.call, a, access.Resource{Kind: access.System}, v.ask.Context)
 	})
+	f.Glass = s.glass(v)
 	n, err := s.Guard.Log.Size()
 	f.Log = logState{Entries: n, Failed: err != nil}
 	if last := s.proof.last(); last.known && last.err == nil {
 		f.Log.Verified, f.Log.Broken = last.at.In(v.zone).Format("15:04 MST"), last.value.Count > 0
 	}
 	return f
+}
+
+// glass returns the banners of broken glass. When they cannot be read the page is shown all the same, and the program's log says so.
+func (s *Server) glass(v *visit) []glassBanner {
+	ctx := v.r.Context()
+	broken, err := s.Grants.Glass(ctx)
+	if err != nil {
+		s.log.ErrorContext(ctx, "broken glass cannot be read", "request", v.id, "error", err)
+		return nil
+	}
+	var out []glassBanner
+	for _, r := range broken {
+		b := glassBanner{Who: s.personName(ctx, v, r.By), Values: r.Spent, To: "/requests/" + url.PathEscape(r.ID)}
+		if until := r.Until(); until.After(v.now) {
+			b.Until = until.In(v.zone).Format("15:04 MST")
+		}
+		out = append(out, b)
+	}
+	return out
 }
 
 // navigation is the list of places that are open to the reader, with the one where they are.

@@ -15,7 +15,6 @@ import (
 	"coffer"
 	"coffer/access"
 	"coffer/identity"
-	"coffer/store"
 	"coffer/triage"
 	"coffer/web"
 )
@@ -36,7 +35,7 @@ func BenchmarkPortal(b *testing.B) {
 	w := newWorld(b)
 	const n = 100_000
 	r := rand.New(rand.NewPCG(1, 2))
-	var ops []store.Op
+	ops := new(triage.Record).Save()[:0]
 	flush := func(atLeast int) {
 		if len(ops) < atLeast {
 			return
@@ -67,7 +66,7 @@ func BenchmarkPortal(b *testing.B) {
 				ops = append(ops, op)
 			}
 		}
-		flush(store.MaxOps)
+		flush(100)
 	}
 	flush(1)
 	server, err := w.app.API(web.Config{Auth: seat{badge{w.app.Now}}, Hosts: []string{host}, Rate: 1e9})

@@ -287,7 +287,7 @@ func (s *Server) authenticate(ctx context.Context, c *call) error {
 	if s.Auth == nil {
 		return none
 	}
-	m := identity.Meta{Request: c.id, Network: network(c.r)}
+	m := identity.Meta{Request: c.id, Network: network(c.r), Passive: c.passive}
 	if arn, ok := c.r.Context().Value(signedKey{}).(string); ok {
 		who, proof, err := s.Auth.IAM(ctx, arn, m)
 		if err != nil {
@@ -318,6 +318,20 @@ func (s *Server) authenticate(ctx context.Context, c *call) error {
 	ask.Context.Request = c.logged()
 	c.ask, c.asked = ask, true
 	return nil
+}
+
+// again asks anew, for an answer that goes on, what let it begin: who the credential stands for by now, and whether the policies permit
+// it to them. Of who signed out, lost a role or was kept out nothing goes on.
+func (s *Server) again(ctx context.Context, c *call) *problem {
+	if c.local {
+		return nil
+	}
+	i := slices.IndexFunc(s.routes, func(rt *route) bool { return rt.id == c.route })
+	now := &call{id: c.id, trace: c.trace, r: c.r, route: c.route, passive: true}
+	if err := s.authenticate(ctx, now); err != nil {
+		return s.unauthenticated(ctx, now, err)
+	}
+	return s.gate(ctx, now, s.routes[i])
 }
 
 func (s *Server) unauthenticated(ctx context.Context, c *call, err error) *problem {
@@ -598,6 +612,10 @@ func mediaType(ctx huma.Context, c *call, rt *route, hasBody bool) *problem {
 			return newProblem(c, "media-type", "This operation takes no body.")
 		}
 		return nil
+	}
+	if codings := c.r.Header["Content-Encoding"]; len(codings) > 0 {
+		// A body that says it is something else than it is read as is two bodies.
+		return newProblem(c, "media-type", "Send the body as it is, without a Content-Encoding.")
 	}
 	types := c.r.Header["Content-Type"]
 	if len(types) == 1 {

@@ -51,6 +51,8 @@ type Authenticator interface {
 	IAM(ctx context.Context, arn string, m identity.Meta) (access.Caller, identity.Proof, error)
 	// Session identifies who holds a session by the value of its cookie.
 	Session(ctx context.Context, cookie string, m identity.Meta) (identity.Session, error)
+	// Still returns who began work that outlives their request as they are by now, or refuses them.
+	Still(ctx context.Context, ask access.Ask) (access.Caller, error)
 }
 
 // SessionCookie is the name of the cookie of a session.
@@ -389,7 +391,8 @@ func (s *Server) finished(c *call, status int, took time.Duration) {
 func (s *Server) HTTP() *http.Server {
 	srv := &http.Server{
 		Handler: s, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 5 * time.Minute, IdleTimeout: 2 * time.Minute,
-		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(quiet{s.log.Handler()}, slog.LevelDebug),
+		MaxHeaderBytes: maxHeader, DisableGeneralOptionsHandler: true, // every answer is ours, with our headers
+		ErrorLog:  slog.NewLogLogger(quiet{s.log.Handler()}, slog.LevelDebug),
 		TLSConfig: &tls.Config{MinVersion: tls.VersionTLS12},
 	}
 	srv.Protocols = new(http.Protocols)

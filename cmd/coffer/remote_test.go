@@ -85,6 +85,8 @@ func (bearer) Session(context.Context, string, identity.Meta) (identity.Session,
 	return identity.Session{}, fmt.Errorf("session: %w", coffer.ErrDenied)
 }
 
+func (bearer) Still(_ context.Context, ask access.Ask) (access.Caller, error) { return ask.Caller, nil }
+
 // serveHome serves a home on a free port until stop is called.
 func serveHome(home string, policies *access.Policy) (address, token string, stop func(), err error) {
 	ctx, cancel := context.WithCancel(context.Background())
