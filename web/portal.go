@@ -307,6 +307,9 @@ func (s *Server) glass(v *visit) []glassBanner {
 	var out []glassBanner
 	for _, r := range broken {
 		b := glassBanner{Who: s.personName(ctx, v, r.By), Values: r.Spent, To: "/requests/" + url.PathEscape(r.ID)}
+		if r.By == v.ask.Caller.ID {
+			b.Who = "you"
+		}
 		if until := r.Until(); until.After(v.now) {
 			b.Until = until.In(v.zone).Format("15:04 MST")
 		}
