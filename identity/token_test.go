@@ -182,3 +182,69 @@ func TestTokenRules(t *testing.T) {
 		}
 	}
 }
+
+// TestStill: whoever began work is done for as they are by now, by session and by token; a session that ended is no reason to stop.
+func TestStill(t *testing.T) {
+	w := newWorld(t, identity.Config{})
+	cookie, s := w.settle("maria", access.RoleEngineer)
+	made, text, err := w.CreateToken(ctx, w.as(s), s.Caller.ID, identity.TokenSpec{Label: "nightly", Scopes: []access.Action{access.FindingRead}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.secret(text)
+	who, proof, err := w.Bearer(ctx, text, meta)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bySession, byToken := w.as(s), access.Ask{Caller: who, Context: proof.Context(w.now(), meta)}
+	still := func(what string, ask access.Ask, roles ...string) {
+		t.Helper()
+		now, err := w.Still(ctx, ask)
+		if err != nil || now.ID != ask.Caller.ID || now.Kind != ask.Caller.Kind || !slices.Equal(now.Roles, roles) || !slices.Equal(now.Scopes, ask.Caller.Scopes) {
+			t.Errorf("%s: %+v, %v", what, now, err)
+		}
+	}
+	if _, err := w.SignOut(ctx, cookie, meta); err != nil {
+		t.Fatal(err)
+	}
+	still("signed out", bySession, access.RoleEngineer)
+	if err := w.SetRoles(ctx, w.op(), s.Caller.ID, []string{access.RoleAuditor}, nil); err != nil {
+		t.Fatal(err)
+	}
+	still("another role", bySession, access.RoleAuditor)
+	still("another role, by token", byToken, access.RoleAuditor)
+	if err := w.RevokeToken(ctx, w.op(), s.Caller.ID, made.ID); err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.Still(ctx, byToken)
+	refused(t, "token revoked", err, identity.Ended)
+	still("token revoked, by session", bySession, access.RoleAuditor)
+	if err := w.Disable(ctx, w.op(), s.Caller.ID, true); err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.Still(ctx, bySession)
+	refused(t, "kept out", err, identity.Disabled)
+	gone := bySession
+	gone.Caller.ID = "u-00112233445566778899"
+	_, err = w.Still(ctx, gone)
+	refused(t, "removed", err, identity.Ended)
+	service := access.Ask{Caller: access.Caller{ID: "timed-work", Kind: access.ServiceCaller, Roles: []string{access.RoleService}}}
+	still("a service", service, access.RoleService)
+}
+
+// TestPassive: looking whether a credential is still good is no use of it: a session that only a stream holds becomes idle.
+func TestPassive(t *testing.T) {
+	w := newWorld(t, identity.Config{})
+	cookie, _ := w.settle("maria", access.RoleEngineer)
+	look := meta
+	look.Passive = true
+	for range 3 {
+		w.pass(identity.DefaultIdle / 4)
+		if _, err := w.Session(ctx, cookie, look); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.pass(identity.DefaultIdle / 4)
+	_, err := w.Session(ctx, cookie, look)
+	refused(t, "left alone", err, identity.Idle)
+}

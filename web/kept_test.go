@@ -10,8 +10,8 @@ import (
 	"coffer/access"
 	"coffer/api"
 	"coffer/app"
-	"coffer/store"
 	"coffer/triage"
+	"coffer/triage/triagetest"
 )
 
 // TestKeptFinding: an answer that is kept is given for as long as the finding is as it was, and to nobody who may not have it. The very next
@@ -85,11 +85,7 @@ func TestKeptFinding(t *testing.T) {
 		t.Error("the requests are not in the program's log")
 	}
 	// Gone, by another process.
-	it, err := other.DB.Get(ctx, store.Key{Part: "F#" + id, Sort: "meta"})
-	if err == nil {
-		err = other.DB.Apply(ctx, store.Op{Verb: store.Delete, Expect: it.Version, Item: store.Item{Key: it.Key}})
-	}
-	if err != nil {
+	if err := triagetest.Forget(ctx, other.DB, id); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, status := get("engineer/user"); status != http.StatusNotFound {

@@ -131,7 +131,7 @@ var rules = []struct {
 	},
 	{
 		why: "the test kits of contracts are called by tests",
-		who: everybody, what: in("envelope/envelopetest", "store/storetest", "object/objecttest", "format/formattest", "audit/audittest", "job/jobtest"),
+		who: everybody, what: in("envelope/envelopetest", "store/storetest", "object/objecttest", "format/formattest", "audit/audittest", "job/jobtest", "triage/triagetest"),
 	},
 	{
 		why: "what plays the part of AWS is called by tests",
