@@ -39,6 +39,7 @@ const (
 	AdminBackup    Action = "admin.backup"
 	AdminCheck     Action = "admin.check"
 	AdminJob       Action = "admin.job"
+	AdminNotify    Action = "admin.notify"
 )
 
 // Description says what an action covers and on which kinds of resource it is asked.
@@ -84,4 +85,5 @@ var Actions = []Description{
 	{AdminBackup, []Kind{System}, "back up and restore the installation"},
 	{AdminCheck, []Kind{System}, "check every invariant; opens sealed values and shows none"},
 	{AdminJob, []Kind{System}, "see jobs and how far they have come; cancel and resume them"},
+	{AdminNotify, []Kind{System}, "deliver messages to the configured targets; see how that goes, test them, send again"},
 }

@@ -141,6 +141,8 @@ func expected(c cell) bool {
 		may = may || c.role == access.RolePrivacyOfficer
 	case access.KeyRotate, access.AdminUser, access.AdminToken, access.AdminBackup, access.AdminCheck, access.AdminObject:
 		may = may || c.role == access.RolePlatform
+	case access.AdminNotify:
+		may = may || c.role == access.RolePlatform || c.role == access.RoleService && c.kind == access.ServiceCaller
 	case access.AdminJob:
 		may = may || c.role == access.RolePlatform || (c.role == access.RoleEngineer || c.role == access.RolePrivacyOfficer) && c.by == "me"
 	case access.PolicyWrite: // the operator alone

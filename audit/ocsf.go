@@ -70,6 +70,7 @@ var ocsfActivities = map[access.Action]ocsfActivity{
 	access.AdminBackup:   {&ocsfAPI, 2},
 	access.AdminCheck:    {&ocsfAPI, 2},
 	access.AdminJob:      {&ocsfAPI, 3},
+	access.AdminNotify:   {&ocsfAPI, 1},
 }
 
 // Objects of OCSF, as far as an entry has something to say in them.
