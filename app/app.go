@@ -28,6 +28,7 @@ import (
 	"coffer/internal/durable"
 	"coffer/job"
 	"coffer/macie"
+	"coffer/notify"
 	"coffer/object"
 	"coffer/object/dir"
 	"coffer/pipeline"
@@ -83,6 +84,7 @@ type App struct {
 	Pipeline  *pipeline.Pipeline
 	Remedy    *remedy.Remedy
 	Jobs      *job.Jobs
+	Notifier  *notify.Notifier
 	Identity  *identity.Identity
 	Now       func() time.Time
 
@@ -98,7 +100,8 @@ type App struct {
 	verifier    remedy.Verifier
 	pass        []byte
 	opener      *envelope.Opener
-	macs        sync.Map // label -> *envelope.MAC
+	macs        sync.Map   // label -> *envelope.MAC
+	closing     sync.Mutex // guards closers
 	closers     []func() error
 }
 
@@ -452,11 +455,11 @@ func (a *App) build() error {
 		Objects: a.Objects, Originals: a.Originals, DB: a.DB, Records: a.Records, Vault: a.Vault, Verifier: a.verifier, Guard: a.Guard,
 		Grants: a.Grants, Detectors: a.Detectors, Allow: a.allow, MAC: a.MAC, Now: a.Now, Worker: worker, Grace: grace, OriginalsIn: a.originalsIn,
 	}
-	return nil
+	return a.openNotify()
 }
 
 // glass makes a line in the program's log of glass that was broken and of each use of it, at the level of errors, for whoever watches
-// that. What was said of the reason is in the audit log; a note has no place here.
+// that, and has messages about it go at once. What was said of the reason is in the audit log; a note has no place here.
 func (a *App) glass(ctx context.Context, r grant.Request) {
 	what := "the glass was broken"
 	if r.Spent > 0 {
@@ -464,6 +467,7 @@ func (a *App) glass(ctx context.Context, r grant.Request) {
 	}
 	a.logger.LogAttrs(ctx, slog.LevelError, what, slog.String("grant", r.ID), slog.String("by", r.By), slog.String("reason", r.Reason),
 		slog.Int("values", r.Spent), slog.Int("most", r.Values), slog.Time("until", r.Deadline))
+	a.Notifier.Wake()
 }
 
 // Operator is the operating system's user as a caller.
@@ -485,11 +489,20 @@ func (a *App) Operator() (access.Caller, error) {
 // Close ends everything that Open started, the log first.
 func (a *App) Close() error {
 	var err error
+	a.closing.Lock()
+	defer a.closing.Unlock()
 	for _, c := range slices.Backward(a.closers) {
 		err = errors.Join(err, c())
 	}
 	a.closers = nil
 	return err
+}
+
+// onClose has Close end what was opened while the App was in use.
+func (a *App) onClose(end func() error) {
+	a.closing.Lock()
+	defer a.closing.Unlock()
+	a.closers = append(a.closers, end)
 }
 
 // Scrub replaces what the detectors find in a text that somebody wrote, so that no value gets into notes and reasons.

@@ -20,6 +20,7 @@ import (
 	"coffer/format/detect"
 	"coffer/grant"
 	"coffer/identity"
+	"coffer/notify"
 	"coffer/pipeline"
 	"coffer/remedy"
 
@@ -60,6 +61,8 @@ type Config struct {
 	Identity identity.Config `yaml:"identity,omitempty"`
 	// TLS is how a server is reached from elsewhere; without it, it listens on a loopback address alone.
 	TLS TLS `yaml:"tls,omitempty"`
+	// Notify are the targets that are told what happens.
+	Notify []notify.Target `yaml:"notify,omitempty"`
 	// Operator "none" takes its rights from the operating system's user on the command line: everybody signs in.
 	Operator string `yaml:"operator,omitempty"`
 }
@@ -236,6 +239,16 @@ func (c *Config) Check(home string) error {
 		}
 		if _, err := ParseSpec(role, spec); err != nil {
 			return fmt.Errorf("configuration: %w", err)
+		}
+	}
+	if err := notify.Check(c.Notify); err != nil {
+		return fmt.Errorf("configuration: %w", err)
+	}
+	for _, t := range c.Notify {
+		if t.Kind == notify.OCSF {
+			if _, err := ParseSpec("to", t.To); err != nil {
+				return fmt.Errorf("configuration: notify: %s: %w", t.Name, err)
+			}
 		}
 	}
 	if err := c.Identity.Check(); err != nil {

@@ -116,6 +116,7 @@ func Diagnose(ctx context.Context, opt Options, open func() (*App, access.Ask, e
 	d.jobs(ctx, a)
 	d.findings(ctx, a)
 	d.macie(ctx, a, ask)
+	d.notify(ctx, a)
 	if fips140.Enabled() {
 		d.say("fips", OK, "", "the Go Cryptographic Module runs in FIPS 140-3 mode")
 	} else {
@@ -452,4 +453,30 @@ func Worst(all []Diagnosis) Level {
 		}
 	}
 	return worst
+}
+
+// notify looks how deliveries to the configured targets go.
+func (d *doctor) notify(ctx context.Context, a *App) {
+	list, err := a.Notifier.Status(ctx)
+	if err != nil {
+		d.say("notify", Fail, "look at the store", "it cannot be told how deliveries go: %v", err)
+		return
+	}
+	for _, s := range list {
+		again := "coffer notify retry " + s.Target
+		switch {
+		case s.State == "new":
+			d.say("notify", Warn, "coffer serve delivers", "target %s (%s) is not on record yet", s.Target, s.Kind)
+		case s.State == "failing":
+			d.say("notify", Fail, "coffer notify test "+s.Target+" says whether it works now; "+again+" ends the wait",
+				"target %s (%s) has failed since %s; it is %d entries of the log behind: %s", s.Target, s.Kind, s.Failing.Format(time.RFC3339), s.Behind, s.Error)
+		case s.Dead > 0:
+			d.say("notify", Warn, again, "target %s (%s) refused %d messages", s.Target, s.Kind, s.Dead)
+		default:
+			d.say("notify", OK, "", "target %s (%s) works; %d messages delivered", s.Target, s.Kind, s.Sent)
+		}
+	}
+	if len(list) > 0 && !a.Notifier.TellsOfGlass() {
+		d.say("notify", Warn, "leave out the filter of one target, or let it choose access.break-glass", "nobody is told when the glass is broken")
+	}
 }

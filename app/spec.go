@@ -67,9 +67,11 @@ var roles = map[string]struct {
 	"log":       {[]string{"dir", "s3"}, "dir:log"},
 	"verifier":  {[]string{"lambda"}, ""},
 	"looker":    {[]string{"lambda"}, ""},
+	"to":        {[]string{"dir", "s3"}, ""}, // of a target of messages
 }
 
-// ParseSpec parses the spec of a role: "objects", "originals", "keys", "store", "log", "verifier" or "looker". An empty text is the role's default.
+// ParseSpec parses the spec of a role: "objects", "originals", "keys", "store", "log", "verifier", "looker", or "to" of a target of messages.
+// An empty text is the role's default.
 func ParseSpec(role, text string) (Spec, error) {
 	r := roles[role]
 	text = cmp.Or(text, r.deflt)

@@ -72,6 +72,7 @@ type cli struct {
 	Restore    restoreCmd    `cmd:"" help:"Make a new home from a backup."`
 	Access     accessCmd     `cmd:"" help:"Requests for access: ask, approve, deny; emergencies and their review."`
 	Policy     policyCmd     `cmd:"" help:"Check, test and explain the policies."`
+	Notify     notifyCmd     `cmd:"" help:"See how messages to the configured targets go, test a target, send again."`
 	User       userCmd       `cmd:"" help:"Say who can sign in to the server."`
 	Token      tokenCmd      `cmd:"" help:"Make, list and revoke access tokens for scripts."`
 	Config     configCmd     `cmd:"" help:"Show and check the configuration."`

@@ -84,6 +84,9 @@ func (c *serveCmd) Run(e *env) error {
 		}
 		srv.TLSConfig.GetCertificate = pair.get
 	}
+	if err := api.Registry().Register(a.Notifier.Collector()); err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
 	metrics, err := c.metrics(e.ctx, api)
 	if err != nil {
 		return err
@@ -97,6 +100,7 @@ func (c *serveCmd) Run(e *env) error {
 	work.Go(func() { every(ctx, period, func() { c.timed(ctx, e, a, logger) }) })
 	work.Go(func() { every(ctx, period, func() { c.reconcile(ctx, e, a, logger) }) })
 	work.Go(func() { c.follow(ctx, a, logger) })
+	work.Go(func() { a.Notifier.Run(ctx, func() access.Ask { return timedAsk(e, a) }) })
 	failed := make(chan error, 1)
 	go func() {
 		if secure {
