@@ -10,7 +10,7 @@ import (
 )
 
 // schedule does what time brings: it puts the entries of the log in order and under a signed checkpoint, forgets old attempts, hands to the
-// other functions what is due, and tells them of what waits. Whatever of it fails, the rest is done.
+// other functions what is due, tells them of what waits, and delivers messages. Whatever of it fails, the rest is done.
 func (f *function) schedule(ctx context.Context, o *opened) ([]byte, error) {
 	var errs []error
 	if err := o.Log.Sequence(ctx); err != nil {
@@ -28,6 +28,9 @@ func (f *function) schedule(ctx context.Context, o *opened) ([]byte, error) {
 			errs = append(errs, err)
 			break
 		}
+	}
+	if err := o.Notifier.Step(ctx, o.Service("timed-work", "notify-"+store.NewVersion())); err != nil {
+		errs = append(errs, err)
 	}
 	// What was handed out is on record too.
 	if err := o.Log.Sequence(ctx); err != nil {
