@@ -121,9 +121,10 @@ func (d *dialer) DialContext(ctx context.Context, _, addr string) (net.Conn, err
 
 // receiver sends requests to one place. It follows no redirect, knows no proxy, keeps no cookie and no connection.
 type receiver struct {
-	target *Target
-	home   string
-	dialer dialer
+	target  *Target
+	home    string
+	dialer  dialer
+	timeout time.Duration // of an exchange
 }
 
 func newReceiver(t *Target, home string) (*receiver, error) {
@@ -131,7 +132,8 @@ func newReceiver(t *Target, home string) (*receiver, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &receiver{t, home, dialer{allow: allow, resolver: net.DefaultResolver, dial: (&net.Dialer{Timeout: connectTimeout}).DialContext}}, nil
+	d := dialer{allow: allow, resolver: net.DefaultResolver, dial: (&net.Dialer{Timeout: connectTimeout}).DialContext}
+	return &receiver{target: t, home: home, dialer: d, timeout: sendTimeout}, nil
 }
 
 // read returns a small file of the target's.
@@ -177,7 +179,7 @@ func (r *receiver) post(ctx context.Context, header http.Header, body []byte) er
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if r.target.CAFile != "" {

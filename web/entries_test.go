@@ -69,6 +69,7 @@ var kinds = map[access.Action]kind{
 	access.AdminBackup:    {detail: "keys step", outcome: "intent done"},
 	access.AdminCheck:     {outcome: "done"},
 	access.AdminJob:       {outcome: "done"},
+	access.AdminNotify:    {detail: "step", outcome: "done"},
 }
 
 // noFindings is a Macie that lists nothing.
@@ -192,6 +193,9 @@ func TestEntryOfEveryAct(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := access.Ask{Caller: operator, Context: access.Context{Now: p.app.Now(), Local: true, Request: "cli-1"}}
+	if _, err := p.app.Notifier.List(t.Context(), at); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := p.app.Backup(t.Context(), at, filepath.Join(t.TempDir(), "backup"), app.BackupOptions{}); err != nil {
 		t.Fatal(err)
 	}
