@@ -386,6 +386,7 @@ type Applied struct {
 	Clean     string        `json:"clean" doc:"all, current, or empty when something is left in the current version."`
 	Verified  bool          `json:"verified"`
 	Changes   int           `json:"changes"`
+	Possible  int           `json:"possible,omitempty" doc:"Places in the object that merely look alike and were not touched."`
 	UndoUntil *time.Time    `json:"undoUntil,omitempty"`
 	Residual  []string      `json:"residual,omitempty"`
 	Reason    string        `json:"reason,omitempty"`

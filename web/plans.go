@@ -423,6 +423,8 @@ func applied(p *remedy.Plan) api.Applied {
 		out.Object = coffer.Object{Bucket: p.Object.Bucket, Key: p.Object.Key, VersionID: p.Result.Object.VersionID, ETag: p.Result.Object.ETag}
 		if p.Result.Deleted {
 			out.Object.VersionID, out.Object.ETag = p.Result.Marker, ""
+		} else {
+			out.Possible = p.PossibleCount
 		}
 	}
 	if !p.Until.IsZero() {

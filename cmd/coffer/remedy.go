@@ -285,6 +285,10 @@ func (e *env) showApplied(a api.Applied) error {
 	for _, r := range a.Residual {
 		e.out.say("  remaining copy: %s", safe(r))
 	}
+	if a.Possible > 0 {
+		e.out.say("  %s that merely look alike were not touched; `coffer remedy show %s` lists them, --include possible takes them.",
+			plural(a.Possible, "place"), a.Plan)
+	}
 	if a.UndoUntil != nil {
 		e.out.say("  Undo until %s with: coffer remedy undo %s", a.UndoUntil.Local().Format("2006-01-02 15:04 MST"), a.Plan)
 	} else {
