@@ -58,9 +58,9 @@ type Detail struct {
 	made any
 }
 
-// Made returns what make makes of the detail and of nothing that changes while the process runs. It is made once. A detail has one maker.
-func (v *Detail) Made(make func() any) any {
-	v.once.Do(func() { v.made = make() })
+// Made returns what by makes of the detail and of nothing that changes while the process runs. It is made once. A detail has one maker.
+func (v *Detail) Made(by func() any) any {
+	v.once.Do(func() { v.made = by() })
 	return v.made
 }
 
