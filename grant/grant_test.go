@@ -520,3 +520,24 @@ func TestNothingPlainInTheStore(t *testing.T) {
 		t.Errorf("an altered request: %v", err)
 	}
 }
+
+// TestGoodApprovals: of all consents that are stored, in whatever way they came there, those count that are to exactly this, in force, and of
+// somebody else than who asked.
+func TestGoodApprovals(t *testing.T) {
+	now := time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC)
+	until := now.Add(time.Hour)
+	as := grant.Approvals{
+		{By: "p-asked", For: "this", Until: until}, {By: "p-one", For: "this", Until: until}, {By: "p-two", For: "that", Until: until},
+		{By: "p-late", For: "this", Until: now}, {By: "p-three", For: "this", Until: now.Add(time.Nanosecond)},
+	}
+	var who []string
+	for _, a := range as.Good("this", "p-asked", now) {
+		who = append(who, a.By)
+	}
+	if !slices.Equal(who, []string{"p-one", "p-three"}) {
+		t.Errorf("consents of %v count", who)
+	}
+	if again := as.With(grant.Approval{By: "p-one", For: "this", Until: now}); len(again) != len(as) || len(again.Good("this", "p-asked", now)) != 1 {
+		t.Error("a consent that is given again is two, or the old one counts")
+	}
+}
