@@ -462,7 +462,11 @@ func (d *delivery) advance(ctx context.Context, size int64) (bool, error) {
 		if !errors.Is(err, coffer.ErrDenied) {
 			return false, err
 		}
-		d.s.RetryAt, d.s.Error = d.n.c.Now().Add(refusedFor).UTC(), "the policies do not let messages go (admin.notify)"
+		now := d.n.c.Now().UTC()
+		if d.s.Failing.IsZero() {
+			d.s.Failing = now
+		}
+		d.s.RetryAt, d.s.Error = now.Add(refusedFor), "the policies do not let messages go (admin.notify)"
 		return false, d.save(ctx, nil)
 	}
 	if a, ok := d.t.sender.(*archive); ok {
@@ -527,7 +531,7 @@ func (d *delivery) failed(ctx context.Context, ev *event, cause error) error {
 		e := d.permit.Entry(audit.Failed)
 		e.Detail = map[string]string{"step": "dead", "target": d.t.Name, "about": ev.Entry.Ref().String(), "attempts": strconv.Itoa(d.s.Attempts)}
 		d.s.Next, d.s.Dead = ev.Entry.Index+1, d.s.Dead+1
-		d.s.Attempts, d.s.Refused, d.s.RetryAt = 0, 0, time.Time{}
+		d.s.Attempts, d.s.Refused, d.s.RetryAt, d.s.Failing, d.s.Error = 0, 0, time.Time{}, time.Time{}, ""
 		return d.save(ctx, &e, store.Op{Verb: store.Put, Expect: store.Any, Item: store.Item{
 			Key: d.t.deadKey(ev.Entry.Index), Value: b, Version: store.NewVersion()}})
 	case d.s.Attempts == loudAfter:

@@ -48,7 +48,7 @@ func (n *Notifier) Status(ctx context.Context) ([]Status, error) {
 			x.State, x.Behind = "new", 0
 		case err != nil:
 			return nil, err
-		case s.Attempts > 0 || s.Error != "" && s.Dead == 0:
+		case !s.Failing.IsZero():
 			x.State = "failing"
 		case s.Dead > 0:
 			x.State = "dead"
