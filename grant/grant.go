@@ -431,13 +431,41 @@ func (g *Grants) List(ctx context.Context, ask access.Ask, inbox bool) ([]*Reque
 	if err != nil {
 		return nil, err
 	}
+	ask.Context.Now = permit.Now()
+	out, err := g.list(ctx, ask, inbox)
+	if err != nil {
+		return nil, err
+	}
+	e := permit.Entry(audit.Done)
+	e.Detail = map[string]string{"requests": strconv.Itoa(len(out))}
+	_, err = g.Guard.Log.Append(ctx, e)
+	return out, err
+}
+
+// Waiting returns what [Grants.List] with inbox does, and records neither that it was asked for nor a refusal, which is an empty list. It
+// is for a number that stands on every page, and nothing of the requests may be shown from it.
+func (g *Grants) Waiting(ctx context.Context, ask access.Ask) ([]*Request, error) {
+	ask.Context = ask.Context.Claimed()
+	ask.Context.Now = g.Now()
+	policy, err := g.Guard.Current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !policy.Decide(access.Request{Caller: ask.Caller, Action: access.AccessList, Resource: system, Context: ask.Context}).Allow {
+		return nil, nil
+	}
+	return g.list(ctx, ask, true)
+}
+
+// list returns the requests that the caller, who may list them, may see at the time of the context.
+func (g *Grants) list(ctx context.Context, ask access.Ask, inbox bool) ([]*Request, error) {
 	policy, err := g.Guard.Current(ctx)
 	if err != nil {
 		return nil, err
 	}
 	may := func(action access.Action, res access.Resource, by string) bool {
 		c := ask.Context
-		c.Requester, c.Now = by, permit.Now()
+		c.Requester = by
 		return policy.Decide(access.Request{Caller: ask.Caller, Action: action, Resource: res, Context: c}).Allow
 	}
 	everything := may(access.AuditRead, system, "")
@@ -472,10 +500,7 @@ func (g *Grants) List(ctx context.Context, ask access.Ask, inbox bool) ([]*Reque
 		}
 	}
 	slices.SortFunc(out, func(a, b *Request) int { return cmp.Or(b.Created.Compare(a.Created), strings.Compare(a.ID, b.ID)) })
-	e := permit.Entry(audit.Done)
-	e.Detail = map[string]string{"requests": strconv.Itoa(len(out))}
-	_, err = g.Guard.Log.Append(ctx, e)
-	return out, err
+	return out, nil
 }
 
 // Read returns one request, as [Grants.List] would show it.

@@ -33,6 +33,13 @@ func (l *latest[T]) last() found[T] {
 	return l.found
 }
 
+// expire makes what was found too old for whoever asks next. It is still what there is while a look is under way.
+func (l *latest[T]) expire() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.found.at = time.Time{}
+}
+
 // get returns what was found at most fresh ago. Else it looks, or joins who does, and waits for at most wait; then it returns what was
 // found before, and that a look is under way. begin is called before a look of one's own; its error means that there is none.
 func (l *latest[T]) get(ctx context.Context, fresh, wait time.Duration, begin func() error, look func(context.Context) (T, error)) (found[T], bool, error) {

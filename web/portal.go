@@ -142,6 +142,8 @@ type navGroup struct {
 type navEntry struct {
 	Name, Path, Icon, Key string
 	Here                  bool
+	Count                 int           // what is there; 0: nothing, or it is not counted
+	Waits                 bool          // what is counted waits for the reader
 	need                  access.Action // without which the place is not offered; empty: it is to everybody
 }
 
@@ -179,6 +181,9 @@ func (s *Server) page(rt *route, h func(context.Context, *visit) (*screen, error
 			return
 		}
 		sc, err := h(ctx, v)
+		if r.Method == http.MethodPost {
+			s.waiting.anew()
+		}
 		if err != nil {
 			var p *problem
 			asProblem(s.hide(ctx, c, rt, err), &p)
@@ -287,6 +292,7 @@ func (s *Server) frame(w http.ResponseWriter, v *visit, sc *screen) frame {
 	f.Groups = navigation(sc.nav, func(a access.Action) bool {
 		return s.may(v.r.Context(), v.call, a, access.Resource{Kind: access.System}, v.ask.Context)
 	})
+	s.counted(v, f.Groups)
 	f.Glass = s.glass(v)
 	n, err := s.Guard.Log.Size()
 	f.Log = logState{Entries: n, Failed: err != nil}

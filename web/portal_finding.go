@@ -123,6 +123,7 @@ type moment struct {
 	Class      string // now, seen, refused, next or none
 	What, Note string
 	Day, Clock string // Day where it changes
+	To, Word   string // where more stands, and what it is called
 	time       time.Time
 }
 

@@ -46,6 +46,7 @@ type findingsPage struct {
 	Cursor  string
 	Key     string // of an act on many findings
 	Fields  []filterField
+	Facets  []facetOf
 	Terms   []term // the filter and what else the URL says, but for the grouping
 	Owner   string // the reader
 	Change  bool   // the reader may judge
@@ -98,6 +99,18 @@ type groupRow struct {
 	Count    int
 	Width    int
 }
+
+// facetOf is a field with its most frequent values in the list, each with the list of those alone.
+type facetOf struct {
+	Name string
+	Rows []groupRow
+	More string // the list by this field; empty: all values are here
+}
+
+// faceted are the fields whose values the menu of filters counts.
+var faceted = []string{"severity", "status", "verdict", "type", "bucket", "reach", "owner", "state"}
+
+const facetShown = 5 // values of a field
 
 type filterField struct{ ID, Name string }
 
@@ -291,9 +304,9 @@ func (s *Server) findingList(ctx context.Context, v *visit, q url.Values, words 
 		}
 		asked = f.Override(more)
 	}
-	query := triage.PageQuery{Filter: asked, Order: triage.Order(p.Order), Limit: pageSize, Cursor: q.Get("cursor")}
+	query := triage.PageQuery{Filter: asked, Order: triage.Order(p.Order), Limit: pageSize, Cursor: q.Get("cursor"), Facets: faceted}
 	if p.Group != "" {
-		query.Facets, query.Limit = []string{p.Group}, 1
+		query.Facets, query.Limit = append([]string{p.Group}, faceted...), 1
 	}
 	if p.Page, err = s.Desk.Page(ctx, v.ask, query); err != nil {
 		return nil, err
@@ -304,6 +317,7 @@ func (s *Server) findingList(ctx context.Context, v *visit, q url.Values, words 
 	p.Cursor, p.Key = q.Get("cursor"), rand.Text()
 	p.Change = s.may(ctx, v.call, access.VerdictSet, unknown(access.Finding), v.ask.Context)
 	p.chips(f, q)
+	p.facets(ctx, s, v, f, q)
 	if err := s.tabs(ctx, v, p, f, q.Get("cols")); err != nil {
 		return nil, err
 	}
@@ -533,33 +547,58 @@ func (s *Server) without(ctx context.Context, v *visit, p *findingsPage, f triag
 
 // groups makes the list by the values of a field.
 func (p *findingsPage) groups(ctx context.Context, s *Server, v *visit, f triage.Filter, q url.Values) {
+	q = url.Values{"order": q["order"], "cols": q["cols"]}
+	p.Groups = p.byValue(ctx, s, v, p.Group, f, q)
+}
+
+// facets makes the menu of what the list can be narrowed to. What the list is of already is not offered.
+func (p *findingsPage) facets(ctx context.Context, s *Server, v *visit, f triage.Filter, q url.Values) {
+	if p.Words != "" {
+		return // a link cannot carry what was looked for in names
+	}
+	for _, field := range filterFields {
+		if !slices.Contains(faceted, field.ID) || p.Page.Facets[field.ID].Distinct < 2 {
+			continue
+		}
+		one := facetOf{Name: field.Name, Rows: p.byValue(ctx, s, v, field.ID, f, q)}
+		if len(one.Rows) > facetShown {
+			one.Rows = one.Rows[:facetShown]
+			one.More = "/findings?" + keep(f.String(), url.Values{"order": q["order"], "cols": q["cols"], "group": {field.ID}})
+		}
+		p.Facets = append(p.Facets, one)
+	}
+}
+
+// byValue makes a row for each of the most frequent values of a field, with the list of those alone.
+func (p *findingsPage) byValue(ctx context.Context, s *Server, v *visit, field string, f triage.Filter, q url.Values) []groupRow {
 	most := 1
-	values := p.Page.Facets[p.Group].Values
+	values := p.Page.Facets[field].Values
 	for _, n := range values {
 		most = max(most, n.Count)
 	}
-	q = url.Values{"order": q["order"], "cols": q["cols"]}
+	var out []groupRow
 	for _, n := range values {
-		term, err := triage.ParseFilter(p.Group + "=" + escapeWord(n.Value))
+		term, err := triage.ParseFilter(field + "=" + escapeWord(n.Value))
 		if err != nil {
 			continue // a value that is no word of a filter, such as none of a kind
 		}
 		row := groupRow{Name: n.Value, Count: n.Count, Width: max(1, 132*n.Count/most), To: "/findings?" + keep(f.Override(term).String(), q)}
 		switch {
 		case n.Value == "":
-			row.Name = map[string]string{"owner": "Nobody", "reach": "Not known", "verdict": "Unjudged"}[p.Group]
+			row.Name = map[string]string{"owner": "Nobody", "reach": "Not known", "verdict": "Unjudged"}[field]
 			if row.Name == "" {
 				row.Name = "None"
 			}
-		case p.Group == "type":
+		case field == "type":
 			row.Name = kind(coffer.DataType(n.Value))
-		case p.Group == "severity", p.Group == "reach", p.Group == "status", p.Group == "verdict":
+		case field == "severity", field == "reach", field == "status", field == "verdict", field == "state":
 			row.Name = capital(strings.ReplaceAll(n.Value, "-", " "))
-		case p.Group == "owner":
+		case field == "owner":
 			row.Name = s.personName(ctx, v, n.Value)
 		}
-		p.Groups = append(p.Groups, row)
+		out = append(out, row)
 	}
+	return out
 }
 
 // exportFindings answers with the whole list that a filter selects, as CSV or JSON Lines.

@@ -57,7 +57,9 @@ func TestBrowserFourEyes(t *testing.T) {
 	b.in(access.RoleEngineer)
 	b.open(fix)
 	b.check("fix-approved")
-	b.press(`a[href="` + fix + `/apply"]`)
+	eval[bool](b, `(document.querySelector('a[href="`+fix+`/apply"]').click(), document.querySelector("dialog#apply").open || undefined.shut)`)
+	b.check("fix-apply-dialog")
+	b.open(fix + "/apply")
 	b.check("fix-apply")
 	b.press(`form[action$="/apply"] button[type=submit]`)
 	for _, err := range b.local.Watch(t.Context(), eval[string](b, `new URLSearchParams(location.search).get("job")`)) {

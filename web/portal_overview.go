@@ -42,7 +42,29 @@ type overviewPage struct {
 	Buckets  []bucketRow
 	AllBkts  int
 	Needs    []need
+	AllKinds string // the list by kind, and by bucket
+	AllBkt   string
+	Ledger   *ledgerPart
 }
+
+// ledgerPart is how what came in compares with what Macie lists; nil: there is no Macie to compare with.
+type ledgerPart struct {
+	Rows   []ledgerRow
+	Gaps   int
+	Listed int
+	Taken  int
+	Until  *when // nil: nothing was compared yet
+	Named  []gapRow
+	More   int
+}
+
+type ledgerRow struct {
+	Name, Why string
+	N         int
+	High      bool
+}
+
+type gapRow struct{ Means, Finding, To string }
 
 // need is something that only a person can move.
 type need struct{ Icon, What, Why, To, Verb string }
@@ -76,6 +98,19 @@ type bucketRow struct {
 	Low           linked
 	HX, MX, LX    int // widths of the three parts, of 132
 	MStart, LFrom int
+	Public        linked
+	Private       linked
+}
+
+// Reach is who can read the objects of the bucket that findings are of.
+func (b *bucketRow) Reach() sign {
+	switch {
+	case b.Public.N > 0:
+		return sign{"Public", "alert", "high"}
+	case b.Private.N == b.Count.N:
+		return sign{"Private", "", "quiet"}
+	}
+	return sign{"Not known", "", "quiet"}
 }
 
 // open is the filter of what is still to be done.
@@ -189,7 +224,7 @@ func (s *Server) overview(ctx context.Context, v *visit) (*screen, error) {
 		c.add(func(n int, to string) { p.Days.day[i].opened, p.Days.day[i].toOpened = n, to }, "created="+at)
 		c.add(func(n int, to string) { p.Days.day[i].closed, p.Days.day[i].toClosed = n, to }, "status=fixed,closed", "updated="+at)
 	}
-	p.Days.open = list.Total
+	c.add(func(n int, _ string) { p.Days.open = n }, open)
 	// Kinds and buckets.
 	most := 1
 	kinds := list.Facets["type"]
@@ -214,6 +249,8 @@ func (s *Server) overview(ctx context.Context, v *visit) (*screen, error) {
 		c.add(set(&row.High, "High"), todo(word, "severity=high")...)
 		c.add(set(&row.Mid, "Medium"), todo(word, "severity=medium")...)
 		c.add(set(&row.Low, "Low"), todo(word, "severity=low,unknown")...)
+		c.add(set(&row.Public, b.Value+", public"), todo(word, "reach=public")...)
+		c.add(set(&row.Private, b.Value+", private"), todo(word, "reach=private")...)
 	}
 	if c.err != nil {
 		return nil, c.err
@@ -262,9 +299,38 @@ func (s *Server) overview(ctx context.Context, v *visit) (*screen, error) {
 		b.HX, b.MX, b.LX = width(b.High.N), width(b.Mid.N), width(b.Low.N)
 		b.MStart, b.LFrom = b.HX, b.HX+b.MX
 	}
+	p.AllKinds, p.AllBkt = p.Open.To+"&group=type", p.Open.To+"&group=bucket"
 	p.Days.draw()
 	p.needs()
+	if err := p.ledger(ctx, s, v); err != nil {
+		return nil, err
+	}
 	return &screen{page: "overview", title: "Overview", nav: "/overview", data: p}, nil
+}
+
+// ledger compares what came in with what Macie lists, of the same days as the plot.
+func (p *overviewPage) ledger(ctx context.Context, s *Server, v *visit) error {
+	l, err := s.ledger(ctx, v.ask, v.now.AddDate(0, 0, -trendDays+1))
+	if err != nil || !l.Configured {
+		return err
+	}
+	sum := &l.Sum
+	p.Ledger = &ledgerPart{Gaps: sum.Gaps, Listed: sum.Listed, Taken: sum.Events + sum.Retaken, Until: v.at(l.Until)}
+	p.Ledger.Rows = []ledgerRow{
+		{Name: "Listed by Macie", N: sum.Listed}, {Name: "Came as events", N: sum.Events}, {Name: "Taken from Macie's list", Why: "no event came", N: sum.Retaken},
+		{Name: "Not to be taken in", Why: "suppressed, samples, nothing detected", N: sum.Suppressed + sum.Samples + sum.Empty},
+		{Name: "Not accounted for", N: sum.Gaps, High: true},
+	}
+	const shown = 5
+	for _, g := range sum.Named[:min(shown, len(sum.Named))] {
+		row := gapRow{Means: capital(g.Means), Finding: shortID(g.Finding)}
+		if g.Finding != "" {
+			row.To = findingPath(g.Finding, "", "")
+		}
+		p.Ledger.Named = append(p.Ledger.Named, row)
+	}
+	p.Ledger.More = sum.Gaps - len(p.Ledger.Named)
+	return nil
 }
 
 // needs lists what a person can move next, the most pressing first.

@@ -2,6 +2,8 @@ package web
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -24,6 +26,10 @@ type days struct {
 	Labels []plotLabel
 	Zero   int
 	Height int
+	Line   string // of the open total, above the bars: points of an SVG
+	NowY   int    // where it ends
+	Now    int
+	Then   int  // what it begins with
 	Few    bool // under five days with anything: the table alone
 	None   bool // nothing on any day
 }
@@ -49,6 +55,8 @@ type plotLabel struct {
 const (
 	plotWidth = 520 // of the bars; 40 more for the labels of the scale
 	plotUp    = 84  // of the larger of the two halves
+	lineUp    = 40  // of the line of the open total
+	lineRoom  = 76  // that it takes, with the words below it
 )
 
 // draw places the marks.
@@ -63,7 +71,8 @@ func (d *days) draw() {
 	d.Few, d.None = some < 5, some == 0
 	most = scale(max(up, down))
 	upper := max(16, plotUp*up/most)
-	d.Zero = 12 + upper
+	d.Zero = lineRoom + upper
+	d.line()
 	step := plotWidth / len(d.day)
 	length := func(n int) int {
 		if n == 0 {
@@ -82,11 +91,29 @@ func (d *days) draw() {
 			d.Labels = append(d.Labels, plotLabel{i * step, one.at.Format("2 Jan")})
 		}
 	}
-	d.Lines = append(d.Lines, gridLine{d.Zero - plotUp, grouped(most)})
+	d.Lines = append(d.Lines, gridLine{d.Zero - plotUp, grouped(most)}) // never above the line of the open total: only where bars are that high
 	if up < most/2 {
 		d.Lines = d.Lines[:0]
 	}
 	d.Height = d.Zero + max(16, length(down)) + 24
+}
+
+// line draws how many were open at the end of each day, reckoned back from now by what was opened and closed since.
+func (d *days) line() {
+	n := len(d.day)
+	total := make([]int, n)
+	total[n-1] = d.open
+	for i := n - 1; i > 0; i-- {
+		total[i-1] = max(0, total[i]-d.day[i].opened+d.day[i].closed)
+	}
+	low, high := slices.Min(total), slices.Max(total)
+	step := plotWidth / n
+	var points strings.Builder
+	for i, one := range total {
+		d.NowY = 8 + lineUp - lineUp*(one-low)/max(1, high-low)
+		fmt.Fprintf(&points, "%d,%d ", i*step+step/2, d.NowY)
+	}
+	d.Line, d.Now, d.Then = strings.TrimSpace(points.String()), d.open, total[0]
 }
 
 // scale is the first round number that is at least n.

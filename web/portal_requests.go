@@ -33,12 +33,15 @@ type requestsPage struct {
 	Fix     *fixPage
 	Nothing string
 	Detail  bool // a request was chosen, which a narrow screen shows alone
+
+	Back, More string // the pages of the list beside this one
 }
 
 type requestGroup struct {
 	Name  string
 	Count int
 	Rows  []requestRow
+	from  int // rows that the pages before showed
 }
 
 type requestRow struct {
@@ -153,7 +156,10 @@ func (s *Server) inbox(ctx context.Context, v *visit, chosen string, change func
 		show = ""
 	}
 	p := &requestsPage{Show: show, Detail: chosen != ""}
-	waits, mine, decided, others := requestGroup{Name: "Waits for you"}, requestGroup{Name: "Yours, with others"}, requestGroup{Name: "Decided"}, requestGroup{Name: "With others"}
+	from, _ := strconv.Atoi(v.get("from")) // what is no number is the beginning
+	from = max(0, from)
+	waits, mine := requestGroup{Name: "Waits for you", from: from}, requestGroup{Name: "Yours, with others", from: from}
+	decided, others := requestGroup{Name: "Decided", from: from}, requestGroup{Name: "With others", from: from}
 	list, err := s.Grants.List(ctx, v.ask, false)
 	if err != nil {
 		return nil, err
@@ -202,9 +208,15 @@ func (s *Server) inbox(ctx context.Context, v *visit, chosen string, change func
 		groups = groups[3:]
 	}
 	for _, g := range groups {
-		if g.Count > 0 {
+		if len(g.Rows) > 0 {
 			p.Groups = append(p.Groups, *g)
 		}
+		if g.Count > from+requestsShown {
+			p.More = listPath(show, from+requestsShown)
+		}
+	}
+	if from > 0 {
+		p.Back = listPath(show, max(0, from-requestsShown))
 	}
 	if chosen == "" && len(p.Groups) > 0 {
 		chosen = p.Groups[0].Rows[0].ID
@@ -212,9 +224,8 @@ func (s *Server) inbox(ctx context.Context, v *visit, chosen string, change func
 	for i := range p.Groups {
 		for j := range p.Groups[i].Rows {
 			row := &p.Groups[i].Rows[j]
-			if row.Here = row.ID == chosen; show != "" {
-				row.To += "?show=" + show
-			}
+			row.Here = row.ID == chosen
+			row.To += strings.TrimPrefix(listPath(show, from), "/requests")
 		}
 	}
 	title := "Requests"
@@ -249,9 +260,24 @@ func (s *Server) inbox(ctx context.Context, v *visit, chosen string, change func
 }
 
 func (g *requestGroup) add(r requestRow) {
-	if g.Count++; g.Count <= requestsShown {
+	if g.Count++; g.Count > g.from && g.Count <= g.from+requestsShown {
 		g.Rows = append(g.Rows, r)
 	}
+}
+
+// listPath is the address of a part of the inbox, of the rows of each group behind the first from.
+func listPath(show string, from int) string {
+	q := url.Values{}
+	if show != "" {
+		q.Set("show", show)
+	}
+	if from > 0 {
+		q.Set("from", strconv.Itoa(from))
+	}
+	if len(q) == 0 {
+		return "/requests"
+	}
+	return "/requests?" + q.Encode()
 }
 
 // named says which object a finding is about, to those who may see it.
@@ -333,15 +359,11 @@ func (s *Server) plansAsked(ctx context.Context, v *visit, waits, mine, decided 
 	if err != nil {
 		return err
 	}
-	looked := 0
 	for _, p := range list {
 		by := p.By == v.ask.Caller.ID
 		did := p.EndedBy == v.ask.Caller.ID && p.State == remedy.Denied || slices.ContainsFunc(p.Approvals, func(a remedy.Approval) bool { return a.By == v.ask.Caller.ID })
 		if p.State != remedy.Planned && !did && (!by || p.State != remedy.Denied) {
 			continue
-		}
-		if looked++; looked > 4*requestsShown {
-			break
 		}
 		res, err := s.Remedy.Resource(ctx, p)
 		if errors.Is(err, coffer.ErrNotFound) {
@@ -350,9 +372,7 @@ func (s *Server) plansAsked(ctx context.Context, v *visit, waits, mine, decided 
 		if err != nil {
 			return err
 		}
-		see := res
-		see.Kind, see.ID = access.Object, p.ObjectID
-		if !s.may(ctx, v.call, access.ObjectRead, see, v.ask.Context) {
+		if !s.sees(ctx, v.call, p, res) {
 			continue
 		}
 		name, _ := fileName(p.Object)
@@ -360,8 +380,6 @@ func (s *Server) plansAsked(ctx context.Context, v *visit, waits, mine, decided 
 			ID: "plan:" + p.ID, Icon: "fix", Head: capital(act(p)), Age: age(v.now.Sub(p.Created)), At: v.at(p.Created), To: "/requests/fixes/" + url.PathEscape(p.ID),
 			Sub: s.personName(ctx, v, p.By) + ". " + name,
 		}
-		how := v.ask.Context
-		p.Circumstances(&how, access.RemedyApprove)
 		switch {
 		case p.State == remedy.Denied:
 			row.Icon, row.Sub = "cross", "Denied by "+s.personName(ctx, v, p.EndedBy)+". "+name
@@ -371,7 +389,7 @@ func (s *Server) plansAsked(ctx context.Context, v *visit, waits, mine, decided 
 			decided.add(row)
 		case by:
 			mine.add(row)
-		case s.may(ctx, v.call, access.RemedyApprove, res, how):
+		case s.decides(ctx, v.call, p, res):
 			waits.add(row)
 		}
 	}

@@ -360,6 +360,8 @@ type problemPage struct {
 	Back       string
 	StepUp     string // where one proves anew who one is; empty: that would not help
 	Nothing    bool   // nothing was done
+	Again      string // where the same is asked for once more; empty: that would not help
+	At         *when
 }
 
 // problemTitle is the head of the page of a problem.
@@ -385,6 +387,12 @@ func problemTitle(p *problem) string {
 
 func (s *Server) problemPage(v *visit, p *problem) problemPage {
 	out := problemPage{Problem: p.Problem, Head: problemTitle(p), Text: p.Detail, Nothing: v.r.Method == http.MethodPost}
+	if p.Status >= http.StatusInternalServerError || p.Status == http.StatusTooManyRequests {
+		// What was sent by a form is not in its address.
+		if out.At = v.at(v.now); v.r.Method == http.MethodGet {
+			out.Again = v.r.URL.RequestURI()
+		}
+	}
 	if p.Status == http.StatusUnauthorized {
 		out.Text = "Your session has ended. What you were about to do was not done."
 	}

@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -177,16 +178,24 @@ func (s *Server) logMoment(ctx context.Context, v *visit, e *audit.Entry) (momen
 }
 
 func (p *findingPage) fixed(ctx context.Context, s *Server, v *visit, plan *remedy.Plan, add func(time.Time, string, string, string)) {
-	add(plan.Created, "", fmt.Sprintf("%s planned to %s %s", s.personName(ctx, v, plan.By), plan.Action, counted(plan.Changes, "value")), "Plan "+plan.ID)
+	link := func(to, word string) {
+		if n := len(p.Timeline); n > 0 {
+			p.Timeline[n-1].To, p.Timeline[n-1].Word = to, word
+		}
+	}
+	add(plan.Created, "", fmt.Sprintf("%s planned to %s %s", s.personName(ctx, v, plan.By), plan.Action, counted(plan.Changes, "value")), "")
+	link(fixPath(plan.ID), "Fix "+planNumber(plan.ID))
 	for _, a := range plan.Approvals {
 		add(a.At, "", "Approved by "+s.personName(ctx, v, a.By), "")
+		link(fixPath(plan.ID), "Fix "+planNumber(plan.ID))
 	}
 	if plan.Result != nil {
 		word := "Applied"
 		if plan.Verified {
 			word = "Applied and verified"
 		}
-		add(plan.Finished, "now", word, "Clean: "+plan.Clean)
+		add(plan.Finished, "now", word, map[string]string{"all": "All known copies are clean", "current": "The current object is clean"}[plan.Clean])
+		link("/certificates/"+url.PathEscape(plan.ID), "Certificate")
 	}
 	add(plan.KeyGone, "", "The kept original cannot be opened any more", "Its key was destroyed")
 }

@@ -153,6 +153,8 @@ type Server struct {
 	tally  *tally                   // of the log
 	looks  sync.WaitGroup           // that run in the background
 
+	waiting waiting // what the navigation counts
+
 	published func() error // makes doc and pages
 
 	closing chan struct{}
