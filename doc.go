@@ -15,6 +15,7 @@
 //	job          work that outlives a call: leases, progress, cancelling, resuming.
 //	sidedoor     who reads past all this, with an S3 client; the policy against it.
 //	cost         what it costs on AWS.
+//	notify       webhooks, EventBridge, Security Hub, OCSF files: told from the log, each target at its position in it.
 //	check        every invariant, by the code that the fault tests ask.
 //
 // Two packages stand in front of all of them. Package access answers whether a caller may do something, by Cedar policies; package
