@@ -370,12 +370,12 @@ func (p *findingPage) beside(ctx context.Context, s *Server, v *visit) error {
 	q, bad := url.ParseQuery(p.List)
 	f, alien := triage.FilterOf(q, own...)
 	if p.List == "" || bad != nil || alien != nil {
-		p.List, p.Back = "", "/findings" // the reader came from no list, or from what is none
-		return nil
+		p.List, p.Back = "", "/findings"
+		return nil //nolint:nilerr // the reader came from no list, or from what is none
 	}
 	b, err := s.Desk.Beside(ctx, v.ask, f, triage.Order(q.Get("order")), p.ID)
 	if errors.Is(err, coffer.ErrNotFound) || errors.Is(err, coffer.ErrInvalid) || errors.Is(err, coffer.ErrDenied) {
-		return nil //nolint:nilerr // not in the index yet, or no list of this reader's; the page is as good without
+		return nil // not in the index yet, or no list of this reader's; the page is as good without
 	}
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strconv"
@@ -178,7 +179,7 @@ func TestRoutesAreMadeWhenAskedFor(t *testing.T) {
 		})
 	}
 	asking.Wait()
-	r := httptest.NewRequest("GET", "/v1/openapi.json", nil)
+	r := httptest.NewRequest(http.MethodGet, "/v1/openapi.json", nil)
 	r.RequestURI = ""
 	res, err := s.Local(operator).RoundTrip(r)
 	if err != nil {
@@ -189,7 +190,7 @@ func TestRoutesAreMadeWhenAskedFor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := w.send("GET", "/v1/openapi.json", "", "").Body.Bytes(); res.StatusCode != 200 || !bytes.Equal(doc, want) {
+	if want := w.send("GET", "/v1/openapi.json", "", "").Body.Bytes(); res.StatusCode != http.StatusOK || !bytes.Equal(doc, want) {
 		t.Errorf("%d, a document of %d bytes; a server on a socket has one of %d", res.StatusCode, len(doc), len(want))
 	}
 }

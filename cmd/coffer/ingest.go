@@ -192,12 +192,12 @@ func (s since) at(now time.Time) (time.Time, error) {
 			return t, nil
 		}
 	}
-	text, unit := s.Since, time.Duration(1)
+	text, unit := s.Since, 1
 	if days, ok := strings.CutSuffix(text, "d"); ok {
 		text, unit = days+"h", 24
 	}
 	if ago, err := time.ParseDuration(text); err == nil && ago < 0 && ago > -10*366*24*time.Hour {
-		return now.Add(ago * unit), nil
+		return now.Add(ago * time.Duration(unit)), nil
 	}
 	return time.Time{}, usage("--since is a day, a time in RFC 3339, or before now as --since=-7d")
 }

@@ -245,10 +245,3 @@ func (e *env) open() (*app.App, error) {
 func (e *env) ask() access.Ask {
 	return access.Ask{Caller: e.caller, Context: access.Context{Now: e.app.Now(), Local: true, Request: "cli-" + store.NewVersion()}}
 }
-
-// reason adds why the operator asks.
-func (e *env) reason(code, note string) access.Ask {
-	a := e.ask()
-	a.Context.Reason, a.Context.Note = code, note
-	return a
-}
