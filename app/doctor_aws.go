@@ -1,15 +1,19 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"net/url"
 	"strings"
 	"time"
 
 	"coffer"
 	"coffer/envelope"
 	"coffer/envelope/kms"
+	"coffer/internal/iam"
 	"coffer/object"
+	"coffer/sidedoor"
 	"coffer/store/dynamo"
 )
 
@@ -153,6 +157,9 @@ func (d *doctor) bucketsOf(ctx context.Context, a *App) {
 			default:
 				d.say("objects", OK, "", "bucket %s, versioning %s: versions behind the current one are part of every plan", b, v)
 			}
+			if err == nil {
+				d.sideDoor(ctx, a, b)
+			}
 		}
 	}
 	if s := a.specs.originals; s.Scheme == "s3" {
@@ -162,4 +169,75 @@ func (d *doctor) bucketsOf(ctx context.Context, a *App) {
 		}
 		d.say("originals", OK, "", "bucket %s, not versioned", s.Name)
 	}
+}
+
+// sideDoor looks who reads the sensitive objects of a bucket without Coffer, as far as the bucket's own settings say. Whoever they let in
+// and whatever they leave open is a warning; only a policy that denies it to all whom it does not name is well.
+func (d *doctor) sideDoor(ctx context.Context, a *App, bucket string) {
+	const do = "coffer sidedoor policy prints the policy that closes it; coffer sidedoor simulate says beforehand who loses access"
+	sharer, ok := a.Objects.(object.Sharer)
+	if !ok {
+		return
+	}
+	sharing, err := sharer.Sharing(ctx, bucket)
+	if err != nil {
+		d.say("side door", Warn, "see what the error names", "bucket %s: who reads sensitive objects without Coffer is not known: %v", bucket, err)
+		return
+	}
+	s := sidedoor.Situation{Bucket: bucket, Account: a.specs.objects.Options.Get("owner"), Sharing: sharing}
+	readers, err := s.Readers()
+	closed := false
+	if err == nil {
+		closed, err = s.Closed()
+	}
+	if err != nil {
+		d.say("side door", Warn, "look at the policy of the bucket", "bucket %s: who reads sensitive objects without Coffer is not known: %v", bucket, err)
+		return
+	}
+	for _, r := range readers {
+		if r.Allowed == iam.Yes {
+			d.say("side door", Warn, do, "bucket %s: %s may read sensitive objects without Coffer (%s, by %s)", bucket, r.Principal, r.Action, strings.Join(r.By, ", "))
+			continue
+		}
+		d.say("side door", Warn, do, "bucket %s: %s: not known whether they may read sensitive objects without Coffer (%s); it rests on %s",
+			bucket, r.Principal, r.Action, strings.Join(r.Unknown, ", "))
+	}
+	if closed {
+		d.say("side door", OK, "", "bucket %s: its policy denies sensitive objects to all whom it does not name", bucket)
+		return
+	}
+	d.say("side door", Warn, do, "bucket %s: whoever is permitted by their own policies reads sensitive objects without Coffer; "+
+		"policies of principals and of the organisation are not known here", bucket)
+}
+
+// Sharing asks S3 for the settings of a bucket that the account owns, at the endpoint and with the profile of the objects where those are
+// kept in S3. A home that is not there has no configuration.
+func Sharing(ctx context.Context, opt Options, account, bucket string) (object.Sharing, error) {
+	if opt.Home == "" {
+		h, err := DefaultHome()
+		if err != nil {
+			return object.Sharing{}, err
+		}
+		opt.Home = h
+	}
+	c, err := ReadConfig(opt.Home)
+	if err != nil {
+		return object.Sharing{}, err
+	}
+	spec, err := ParseSpec("objects", cmp.Or(opt.Objects, c.Objects))
+	if err != nil {
+		return object.Sharing{}, err
+	}
+	if spec.Scheme != "s3" {
+		spec = Spec{Scheme: "s3"}
+	}
+	if spec.Options == nil {
+		spec.Options = url.Values{}
+	}
+	spec.Options.Set("owner", account)
+	st, err := (&App{}).openS3(ctx, spec)
+	if err != nil {
+		return object.Sharing{}, err
+	}
+	return st.Sharing(ctx, bucket)
 }

@@ -48,6 +48,7 @@ const (
 	lookVersioning  lookAt = "versioning"
 	lookCopies      lookAt = "copies"
 	lookProtections lookAt = "protections"
+	lookSharing     lookAt = "sharing"
 )
 
 // maxInfos bounds the versions in an answer, which has to fit into 6 MB.
@@ -60,6 +61,7 @@ type answer struct {
 	Versioning object.Versioning    `json:"versioning,omitempty"`
 	Copies     []object.Copy        `json:"copies,omitempty"`
 	Protected  [2]object.Protection `json:"protected,omitzero"`
+	Sharing    *object.Sharing      `json:"sharing,omitempty"`
 	Error      string               `json:"error,omitempty"`
 	Is         []string             `json:"is,omitempty"` // the names of the sentinels that the error wraps
 }
@@ -173,6 +175,14 @@ func (a *App) look(ctx context.Context, q *lookQuestion, r *answer) (err error) 
 			return fmt.Errorf("the storage does not tell how it protects: %w", coffer.ErrUnsupported)
 		}
 		r.Protected[0], r.Protected[1], err = p.Protections(ctx, o)
+	case lookSharing:
+		p, ok := a.Objects.(object.Sharer)
+		if !ok {
+			return fmt.Errorf("the storage does not tell how buckets are shared: %w", coffer.ErrUnsupported)
+		}
+		var sh object.Sharing
+		sh, err = p.Sharing(ctx, o.Bucket)
+		r.Sharing = &sh
 	default:
 		err = fmt.Errorf("look at an object: %w", coffer.ErrInvalid)
 	}
@@ -240,6 +250,7 @@ type looker struct {
 var (
 	_ object.Store     = looker{}
 	_ object.Protector = looker{}
+	_ object.Sharer    = looker{}
 )
 
 func (a *App) openLooker(ctx context.Context, name string) (object.Store, error) {
@@ -311,4 +322,16 @@ func (l looker) Protections(ctx context.Context, o coffer.Object) (bucket, obj o
 		bucket, obj = a.Protected[0], a.Protected[1]
 	}
 	return bucket, obj, err
+}
+
+// Sharing implements [object.Sharer].
+func (l looker) Sharing(ctx context.Context, bucket string) (object.Sharing, error) {
+	a, err := l.look(ctx, lookSharing, coffer.Object{Bucket: bucket})
+	if err == nil && a.Sharing == nil {
+		err = fmt.Errorf("look at a bucket: no answer: %w", coffer.ErrUnavailable)
+	}
+	if err != nil {
+		return object.Sharing{}, err
+	}
+	return *a.Sharing, nil
 }

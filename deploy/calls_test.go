@@ -257,6 +257,8 @@ var ofBucket = map[string]string{
 	"ListObjectsV2": "s3:ListBucket", "ListObjectVersions": "s3:ListBucketVersions", "ListMultipartUploads": "s3:ListBucketMultipartUploads",
 	"GetBucketVersioning": "s3:GetBucketVersioning", "GetBucketOwnershipControls": "s3:GetBucketOwnershipControls",
 	"GetObjectLockConfiguration": "s3:GetBucketObjectLockConfiguration", "GetBucketReplication": "s3:GetReplicationConfiguration", "HeadBucket": "s3:ListBucket",
+	"GetBucketPolicy": "s3:GetBucketPolicy", "GetBucketPolicyStatus": "s3:GetBucketPolicyStatus",
+	"GetPublicAccessBlock": "s3:GetBucketPublicAccessBlock", "GetBucketAcl": "s3:GetBucketAcl",
 }
 
 // ofObject are those about an object; with a version, the second.
@@ -272,7 +274,10 @@ var ofObject = map[string][2]string{
 }
 
 func (r *recorder) s3(req *http.Request, name string) {
-	bucket, _, _ := strings.Cut(strings.TrimPrefix(req.URL.Path, "/"), "/")
+	bucket, key, _ := strings.Cut(strings.TrimPrefix(req.URL.Path, "/"), "/")
+	if name == "GetAcl" && key == "" {
+		name = "GetBucketAcl"
+	}
 	objects, of := "objects/*", "objects"
 	switch bucket {
 	case "moontrust-originals":
@@ -535,6 +540,12 @@ func record(t testing.TB) []Call {
 	c.now = c.now.Add(30 * 24 * time.Hour)
 	if _, err := fix.Remedy.EndGrace(ctx, fix.ask()); err != nil {
 		t.Fatal(err)
+	}
+
+	// What the doctor of the function api asks the function remedy for.
+	look := `{"look":{"at":"sharing","object":{"bucket":"` + demo.Exports + `"}}}`
+	if got, err := fix.Answer(ctx, []byte(look)); err != nil || !bytes.Contains(got, []byte(`"sharing"`)) {
+		t.Fatalf("look at a bucket: %s, %v", got, err)
 	}
 
 	if err := schedule.Log.Sequence(ctx); err != nil {

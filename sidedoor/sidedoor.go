@@ -16,6 +16,7 @@ import (
 
 	"coffer"
 	"coffer/internal/iam"
+	"coffer/object"
 )
 
 // Tag and Sensitive are the tag that Coffer puts on an object, and its value while values stand in it (pipeline.TagState).
@@ -107,21 +108,17 @@ func Policy(r Rules) ([]byte, error) {
 type Situation struct {
 	Bucket  string
 	Account string // that owns the bucket; empty: unknown, and nobody is taken to be of it
-	// Policy is the bucket's; nil: it has none. PolicyUnknown says that it could not be read.
-	Policy        []byte
-	PolicyUnknown bool
-	ACL           []Grant
-	ACLUnknown    bool
-	// Blocked says whether the public access block ignores public policies and ACLs; Unknown where it could not be read.
-	Blocked iam.Answer
+	// Sharing are the bucket's own settings: its policy, ACL and public access block. [Nothing] where none could be asked for.
+	object.Sharing
 	// Account's principals, from Principals.
 	Principals []Principal
 }
 
-// Grant is a grant of an ACL: to a canonical user id, or to a group by its URI.
-type Grant struct {
-	Canonical, Group string
-	Permission       string // READ, FULL_CONTROL, ...
+// Nothing are settings of which none is known.
+func Nothing() object.Sharing {
+	return object.Sharing{
+		PolicyUnknown: true, PublicPolicy: object.Unknown, ACLUnknown: true, RestrictPolicy: object.Unknown, IgnoreACLs: object.Unknown,
+	}
 }
 
 // Principal is a user or role with the policies that it has.
@@ -167,27 +164,85 @@ func (s Situation) Readers() ([]Access, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, g := range s.ACL {
-		if g.Permission != "READ" && g.Permission != "FULL_CONTROL" {
-			continue // on a bucket READ lists, and whoever has FULL_CONTROL may give themselves the rest
-		}
-		who := g.Group
-		if who == "" {
-			who = "canonical user " + g.Canonical
-		}
-		a := Access{Principal: who, Action: "ACL " + g.Permission, Allowed: iam.Unknown, Before: "unknown", Unknown: []string{"objects' own ACLs"}}
-		if g.Group != "" && s.Blocked == iam.Yes {
-			continue
-		}
-		out = append(out, a)
+	return append(out, s.unnamed()...), nil
+}
+
+// unnamed are those of whom no policy that is known says whether they may read: it has not been read, or ACLs decide.
+func (s Situation) unnamed() (out []Access) {
+	unknown := func(who, action, what string) {
+		out = append(out, Access{Principal: who, Action: action, Allowed: iam.Unknown, Before: iam.Unknown.String(), Unknown: []string{what}})
 	}
 	if s.PolicyUnknown {
-		out = append(out, Access{Principal: "whoever the policy of the bucket names", Action: "s3:GetObject", Allowed: iam.Unknown, Before: "unknown", Unknown: []string{"the policy of the bucket"}})
+		unknown("whoever the policy of the bucket names", Reading[0], "the policy of the bucket")
+	}
+	// A grant on the bucket is about its list. Those that objects have are about their bytes, and are often the same.
+	if s.ACLsOff {
+		return out
+	}
+	for _, g := range s.Grants {
+		who := g.Group
+		switch {
+		case g.Permission != "READ" && g.Permission != "FULL_CONTROL":
+			continue
+		case who == "" && g.Canonical != "" && g.Canonical == s.Owner:
+			continue // the account itself, whose principals need policies of their own
+		case who == "":
+			who = "canonical user " + g.Canonical
+		case s.IgnoreACLs == object.On && slices.Contains(publicGroups, who):
+			continue
+		}
+		unknown(who, "ACL "+g.Permission, "objects' own ACLs")
 	}
 	if s.ACLUnknown {
-		out = append(out, Access{Principal: "whoever the ACL of the bucket names", Action: "s3:GetObject", Allowed: iam.Unknown, Before: "unknown", Unknown: []string{"the ACL of the bucket"}})
+		unknown("whoever the ACL of the bucket names", Reading[0], "the ACL of the bucket")
 	}
-	return out, nil
+	unknown("whoever an object's own ACL names", Reading[0], "objects' own ACLs, which the bucket does not switch off")
+	return out
+}
+
+// publicGroups are those to whom a public access block refuses what an ACL grants.
+var publicGroups = []string{"http://acs.amazonaws.com/groups/global/AllUsers", "http://acs.amazonaws.com/groups/global/AuthenticatedUsers"}
+
+// accountID finds account ids in a policy.
+var accountID = regexp.MustCompile(`[0-9]{12}`)
+
+// nobody is the name of a role that no policy names.
+const nobody = "role/coffer-sidedoor-a-role-that-no-policy-names"
+
+// Closed reports whether the bucket's policy keeps sensitive objects from everybody whom it does not name, whatever else they are permitted:
+// whether it denies reading to a role that may do everything, in every account that it could make an exception for. Where it does, nothing
+// that this package cannot know (policies of principals, of the organisation) lets anybody in who is not listed by [Situation.Readers].
+// A policy that is not known, or that depends on what is not known, closes nothing. Who may change the policy may open it.
+func (s Situation) Closed() (bool, error) {
+	if s.Policy == "" || s.PolicyUnknown {
+		return false, nil
+	}
+	d, err := iam.Parse([]byte(s.Policy))
+	if err != nil {
+		return false, fmt.Errorf("policy of the bucket: %w", err)
+	}
+	return s.closedBy(d, s.Policy), nil
+}
+
+// closedBy is Closed for a policy and its text.
+func (s Situation) closedBy(d iam.Document, text string) bool {
+	everything := iam.Document{Statements: []iam.Statement{{Action: []string{"*"}, Resource: []string{"*"}}}}
+	for _, account := range append(accountID.FindAllString(text, -1), s.Account, "000000000000") {
+		for _, action := range Reading[:2] {
+			r := s.request(iam.Principal{ARN: "arn:aws:iam::" + account + ":" + nobody, Account: account}, action)
+			if (iam.Policies{Identity: []iam.Document{everything}, Resource: &d}).Decide(r).Allowed != iam.No {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// request asks for a sensitive object.
+func (s Situation) request(p iam.Principal, action string) iam.Request {
+	return iam.Request{Principal: p, Action: action, Resource: "arn:aws:s3:::" + s.Bucket + "/*", Keys: map[string][]string{
+		strings.ToLower("s3:ExistingObjectTag/" + Tag): {Sensitive}, "aws:securetransport": {"true"},
+	}}
 }
 
 // Simulate says what a policy that is added to the bucket's would change: one element for each principal and action that is, or may be,
@@ -216,86 +271,134 @@ func (s Situation) Simulate(added []byte) ([]Change, error) {
 		out = append(out, Change{Principal: k[0], Action: k[1], Before: before[k].Allowed.String(), After: after[k].Allowed.String(),
 			Unknown: slices.Compact(slices.Sorted(slices.Values(slices.Concat(before[k].Unknown, after[k].Unknown))))})
 	}
+	// A denial stands before every ACL, and before a policy that is not known. It leaves those in whom it names, who may be among these.
+	closed := s.closedBy(more, string(added))
+	for _, a := range s.unnamed() {
+		if closed {
+			a.Unknown = append(a.Unknown, "then only those whom the policy names")
+		}
+		out = append(out, Change{Principal: a.Principal, Action: a.Action, Before: a.Before, After: a.Before, Unknown: a.Unknown})
+	}
 	return out, nil
 }
 
-// each decides for every principal that is known or named, and every action that reads.
+// each decides for every principal that is known or named, for everybody and for principals that sign, and for every action that reads.
 func (s Situation) each(more []iam.Statement, say func(who, action string, d iam.Decision)) error {
 	var resource *iam.Document
-	if len(s.Policy) > 0 {
-		d, err := iam.Parse(s.Policy)
+	if s.Policy != "" {
+		d, err := iam.Parse([]byte(s.Policy))
 		if err != nil {
 			return fmt.Errorf("policy of the bucket: %w", err)
 		}
 		resource = &d
 	}
+	who := s.principals(resource)
 	if len(more) > 0 {
-		d := iam.Document{}
+		d := iam.Document{Statements: slices.Clone(more)}
 		if resource != nil {
-			d.Statements = slices.Clone(resource.Statements)
+			d.Statements = slices.Concat(resource.Statements, more)
 		}
-		d.Statements = append(d.Statements, more...)
 		resource = &d
 	}
-	for _, p := range s.principals() {
-		for _, action := range Reading[:2] {
-			r := iam.Request{Principal: iam.Principal{ARN: p.ARN, Account: p.Account}, Action: action, Resource: "arn:aws:s3:::" + s.Bucket + "/*",
-				Keys: map[string][]string{
-					strings.ToLower("s3:ExistingObjectTag/" + Tag): {Sensitive}, "aws:securetransport": {"true"},
-				}}
-			known := slices.ContainsFunc(s.Principals, func(k Principal) bool { return k.ARN == p.ARN })
-			d := iam.Policies{Identity: p.Policies, IdentityUnknown: !known && p.ARN != "", Resource: resource, Limits: p.Limits, Owner: s.Account}.Decide(r)
+	for _, action := range Reading[:2] {
+		for _, p := range who {
+			d := p.decide(s, resource, action)
 			if p.LimitUnknown && d.Allowed == iam.Yes {
 				d.Allowed, d.Unknown = iam.Unknown, append(d.Unknown, "its permissions boundary")
 			}
-			who := p.ARN
-			if who == "" {
-				who = "everybody"
-				// A block makes a public policy one for the account and AWS' services alone.
-				switch {
-				case d.Allowed == iam.No || s.Blocked == iam.Yes:
-					continue
-				case s.Blocked == iam.Unknown:
-					d.Allowed, d.Unknown = iam.Unknown, append(d.Unknown, "the public access block")
-				}
-			}
-			say(who, action, d)
+			say(p.ARN, action, d)
+		}
+		// A block keeps a public policy to the account and AWS' services.
+		d := candidate{}.decide(s, resource, action)
+		switch {
+		case s.RestrictPolicy == object.On:
+			d = iam.Decision{}
+		case d.Allowed != iam.No && s.RestrictPolicy != object.Off:
+			d.Allowed, d.Unknown = iam.Unknown, append(d.Unknown, "the public access block")
+		}
+		say(everybody, action, d)
+		if d.Allowed != iam.Yes {
+			say(signing, action, candidate{who: iam.Principal{Some: true}}.decide(s, resource, action))
 		}
 	}
 	return nil
 }
 
-// principals are those that are known, those that the bucket's policy names, and everybody.
-func (s Situation) principals() []Principal {
-	named := map[string]Principal{}
-	for _, p := range s.Principals {
-		named[p.ARN] = p
+// Whom a policy is about that names nobody.
+const (
+	everybody = "everybody"
+	signing   = "principals of AWS that the policy does not name"
+)
+
+// candidate is somebody of whom it is asked whether they read.
+type candidate struct {
+	Principal
+	who   iam.Principal
+	known bool // the policies are
+}
+
+func (c candidate) decide(s Situation, resource *iam.Document, action string) iam.Decision {
+	own := c.who.ARN != "" && !c.known // then what they are permitted themselves is not known
+	return iam.Policies{Identity: c.Policies, IdentityUnknown: own, Resource: resource, Limits: c.Limits, Owner: s.owner(c.who)}.Decide(s.request(c.who, action))
+}
+
+// owner is the account that owns the bucket, for whoever needs to be of it or else to be permitted twice.
+func (s Situation) owner(p iam.Principal) string {
+	if p.ARN == "" {
+		return "" // the policy alone decides
 	}
-	if d, err := iam.Parse(s.Policy); err == nil {
-		for _, st := range d.Statements {
-			if st.Deny || st.Principal == nil {
-				continue
-			}
-			for _, n := range st.Principal.AWS {
-				if n == "*" {
-					continue
-				}
-				account := n
-				if parts := strings.Split(n, ":"); len(parts) == 6 {
-					account = parts[4]
-				} else {
-					n = "arn:aws:iam::" + n + ":root"
-				}
-				if _, there := named[n]; !there {
-					named[n] = Principal{ARN: n, Account: account}
-				}
-			}
+	return s.Account
+}
+
+// principals are those that are known, in order, and those that the bucket's policy names.
+func (s Situation) principals(policy *iam.Document) []candidate {
+	all := map[string]candidate{}
+	for _, p := range s.Principals {
+		all[p.ARN] = candidate{p, iam.Principal{ARN: p.ARN, Account: p.Account}, true}
+	}
+	name := func(n string, p iam.Principal) {
+		if _, there := all[n]; !there {
+			all[n] = candidate{Principal: Principal{ARN: n, Account: p.Account}, who: p}
 		}
 	}
-	named[""] = Principal{}
-	var out []Principal
-	for _, k := range slices.Sorted(maps.Keys(named)) {
-		out = append(out, named[k])
+	var statements []iam.Statement
+	if policy != nil {
+		statements = policy.Statements
+	}
+	for _, st := range statements {
+		// Whom a denial leaves out may read as everybody may, and so do those that an allowance names.
+		of := st.Principal
+		if st.Deny {
+			of = st.NotPrincipal
+		}
+		if of == nil {
+			continue
+		}
+		for _, n := range of.AWS {
+			if n == "*" {
+				continue
+			}
+			account := n
+			if parts := strings.Split(n, ":"); len(parts) == 6 {
+				account = parts[4]
+			} else if accountID.MatchString(n) {
+				n = "arn:aws:iam::" + n + ":root"
+			}
+			name(n, iam.Principal{ARN: n, Account: account})
+		}
+		for _, n := range of.Service {
+			name(n, iam.Principal{Service: n})
+		}
+		for _, n := range of.Canonical {
+			name("canonical user "+n, iam.Principal{Canonical: n})
+		}
+		for _, n := range of.Federated {
+			name(n, iam.Principal{Federated: n})
+		}
+	}
+	var out []candidate
+	for _, k := range slices.Sorted(maps.Keys(all)) {
+		out = append(out, all[k])
 	}
 	return out
 }

@@ -439,6 +439,63 @@ func TestClosedBuckets(t *testing.T) {
 	}
 }
 
+// TestDoctorAtTheSideDoor: the doctor lists who reads sensitive objects without Coffer, calls nothing well that it does not know, and is content
+// when the policy of `coffer sidedoor policy` is put.
+func TestDoctorAtTheSideDoor(t *testing.T) {
+	f := onFakes(t, map[string]s3fake.Config{fakeBucket: {}})
+	f.coffer(exitDone, "finding", "list")
+	say := func() (levels map[string]int, all string) {
+		t.Helper()
+		levels = map[string]int{}
+		for _, d := range f.elements("doctor") {
+			if d["about"] == "side door" {
+				levels[d["level"].(string)]++
+				all += fmt.Sprintln(d["found"])
+			}
+		}
+		return levels, all
+	}
+	put := func(policy string) {
+		f.s3.Configure(fakeBucket, func(c *s3fake.Config) { c.Documents = map[string]string{"policy": policy} })
+	}
+	if levels, all := say(); levels["ok"] != 0 || !strings.Contains(all, "policies of principals and of the organisation are not known") {
+		t.Errorf("a bucket without a policy: %v %s", levels, all)
+	}
+	put(`{"Statement":[{"Sid":"Partner","Effect":"Allow","Principal":{"AWS":"arn:aws:iam::444455556666:role/partner"},"Action":"s3:GetObject","Resource":"arn:aws:s3:::` + fakeBucket + `/*"}]}`)
+	if levels, all := say(); levels["ok"] != 0 || !strings.Contains(all, "444455556666:role/partner may read sensitive objects without Coffer (s3:GetObject, by Partner)") {
+		t.Errorf("a partner: %v %s", levels, all)
+	}
+	f.s3.Deny("s3:GetBucketPolicy", "s3:GetBucketAcl", "s3:GetBucketOwnershipControls")
+	if levels, all := say(); levels["ok"] != 0 || !strings.Contains(all, "whoever the policy of the bucket names: not known") {
+		t.Errorf("a policy that may not be read: %v %s", levels, all)
+	}
+	f.s3.Allow("s3:GetBucketPolicy", "s3:GetBucketAcl", "s3:GetBucketOwnershipControls")
+	put(f.coffer(exitDone, "sidedoor", "policy", "--bucket", fakeBucket, "--coffer", "arn:aws:iam::111122223333:role/coffer-remedy"))
+	if levels, all := say(); levels["ok"] != 1 || !strings.Contains(all, "denies sensitive objects to all whom it does not name") {
+		t.Errorf("the door is closed: %v %s", levels, all)
+	}
+
+	// The simulation asks the same S3 for what no file gives.
+	details := filepath.Join(t.TempDir(), "iam.json")
+	if err := os.WriteFile(details, []byte(`{"RoleDetailList":[{"Arn":"arn:aws:iam::`+s3fake.Account+`:role/etl","RolePolicyList":[{"PolicyName":"p",
+		"PolicyDocument":{"Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}]}}]}]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	put(`{"Statement":[{"Effect":"Deny","Principal":{"AWS":"arn:aws:iam::` + s3fake.Account + `:role/etl"},"Action":"s3:GetObject","Resource":"*"}]}`)
+	simulate := []string{"sidedoor", "simulate", "--bucket", fakeBucket, "--coffer", "arn:aws:iam::111122223333:role/coffer-remedy", "--iam", details, "--account"}
+	if got := f.elements(append(simulate, s3fake.Account)...); len(got) != 0 {
+		t.Errorf("the policy that stands there lets nobody in: %v", got)
+	}
+	if got := f.elements(append(simulate, s3fake.Account, "--offline")...); len(got) == 0 || got[0]["before"] != "yes" {
+		t.Errorf("without a question to S3: %v", got)
+	}
+	for _, c := range f.elements(append(simulate, "999999999999")...) {
+		if c["before"] != "unknown" || c["after"] != "unknown" {
+			t.Errorf("a bucket that is not the account's: %v", c)
+		}
+	}
+}
+
 // TestDoctorOnAWS: where a key, a table or a bucket keeps the home shut, the doctor says which one; a backup and a dry setup say what is.
 func TestDoctorOnAWS(t *testing.T) {
 	f := onFakes(t, map[string]s3fake.Config{fakeBucket: {}})

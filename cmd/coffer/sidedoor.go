@@ -6,7 +6,9 @@ import (
 	"strings"
 
 	"coffer"
+	"coffer/app"
 	"coffer/internal/iam"
+	"coffer/object"
 	"coffer/sidedoor"
 )
 
@@ -46,14 +48,55 @@ type sidedoorSimulateCmd struct {
 	doorFlags
 	Account      string `help:"Id of the account that owns the bucket." placeholder:"ID" required:""`
 	IAM          string `name:"iam" help:"File with what aws iam get-account-authorization-details prints." placeholder:"FILE" required:"" type:"existingfile"`
-	BucketPolicy string `help:"File with the policy that the bucket has (aws s3api get-bucket-policy --query Policy --output text); none if it has none." placeholder:"FILE" type:"existingfile"`
+	BucketPolicy string `help:"File with the policy that the bucket has (aws s3api get-bucket-policy --query Policy --output text); an empty one says that it has none." placeholder:"FILE" type:"existingfile"`
+	ACL          string `name:"acl" help:"File with the bucket's ACL (aws s3api get-bucket-acl)." placeholder:"FILE" type:"existingfile"`
+	Block        string `help:"File with the bucket's public access block (aws s3api get-public-access-block); an empty one says that it has none." placeholder:"FILE" type:"existingfile"`
+	Offline      bool   `help:"Ask AWS for nothing: settings of the bucket that no file gives are unknown."`
 }
 
 // Help is the long help of the command.
 func (sidedoorSimulateCmd) Help() string {
 	return "Evaluates the policies of the account's users and roles, of their groups and boundaries, and of the bucket, without and with the policy that " +
-		"coffer sidedoor policy prints, and asks AWS nothing. An answer that rests on what is not in the files is unknown, with what it rests on: " +
-		"never take unknown for no. " + "Not looked at: " + strings.Join(sidedoor.Limits, "; ") + "."
+		"coffer sidedoor policy prints. Without a file about the bucket its policy, ACL and public access block are read from S3, with your " +
+		"credentials; with one, or --offline, AWS is asked nothing. An answer that rests on what is not known is unknown, with what it rests on: " +
+		"never take unknown for no. Not looked at: " + strings.Join(sidedoor.Limits, "; ") + "."
+}
+
+// sharing are the settings of the bucket, from the files or from S3.
+func (c *sidedoorSimulateCmd) sharing(e *env) (object.Sharing, error) {
+	if !c.Offline && c.BucketPolicy == "" && c.ACL == "" && c.Block == "" {
+		return app.Sharing(e.ctx, app.Options{Home: e.Home, Objects: e.Objects}, c.Account, c.Bucket)
+	}
+	s := sidedoor.Nothing()
+	for _, f := range []struct {
+		name string
+		take func(*object.Sharing, []byte) error
+	}{{c.BucketPolicy, sidedoor.TakePolicy}, {c.ACL, sidedoor.TakeACL}, {c.Block, sidedoor.TakeBlock}} {
+		if f.name == "" {
+			continue
+		}
+		b, err := read(f.name)
+		if err == nil {
+			err = f.take(&s, b)
+		}
+		if err != nil {
+			return s, err
+		}
+	}
+	return s, nil
+}
+
+// read reads a file of at most maxDetails bytes.
+func read(name string) ([]byte, error) {
+	fi, err := os.Stat(name)
+	if err == nil && fi.Size() > maxDetails {
+		return nil, fmt.Errorf("%s is larger than %d bytes: %w", name, maxDetails, coffer.ErrLimit)
+	}
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", coffer.ErrUnavailable, err)
+	}
+	return b, nil
 }
 
 // maxDetails bounds the file of an account's users and roles.
@@ -63,22 +106,16 @@ func (c *sidedoorSimulateCmd) Run(e *env) error {
 	if c.Bucket == "" {
 		return usage("name the --bucket")
 	}
-	fi, err := os.Stat(c.IAM)
-	if err == nil && fi.Size() > maxDetails {
-		return fmt.Errorf("%s is larger than %d bytes: %w", c.IAM, maxDetails, coffer.ErrLimit)
-	}
-	details, err := os.ReadFile(c.IAM)
+	details, err := read(c.IAM)
 	if err != nil {
-		return fmt.Errorf("%w: %w", coffer.ErrUnavailable, err)
+		return err
 	}
-	s := sidedoor.Situation{Bucket: c.Bucket, Account: c.Account, Blocked: iam.Unknown}
+	s := sidedoor.Situation{Bucket: c.Bucket, Account: c.Account}
 	if s.Principals, err = sidedoor.Principals(details); err != nil {
 		return err
 	}
-	if c.BucketPolicy != "" {
-		if s.Policy, err = os.ReadFile(c.BucketPolicy); err != nil {
-			return fmt.Errorf("%w: %w", coffer.ErrUnavailable, err)
-		}
+	if s.Sharing, err = c.sharing(e); err != nil {
+		return err
 	}
 	p, err := c.policy()
 	if err != nil {

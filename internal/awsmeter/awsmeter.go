@@ -160,7 +160,7 @@ var subresources = []struct{ query, noun string }{
 	{"annotations", "ObjectAnnotations"}, {"annotation", "ObjectAnnotation"}, {"restore", "RestoreObject"},
 	{"versioning", "BucketVersioning"}, {"replication", "BucketReplication"}, {"object-lock", "ObjectLockConfiguration"},
 	{"encryption", "BucketEncryption"}, {"ownershipControls", "BucketOwnershipControls"}, {"lifecycle", "BucketLifecycleConfiguration"},
-	{"policy", "BucketPolicy"}, {"publicAccessBlock", "PublicAccessBlock"}, {"location", "BucketLocation"},
+	{"policy", "BucketPolicy"}, {"policyStatus", "BucketPolicyStatus"}, {"publicAccessBlock", "PublicAccessBlock"}, {"location", "BucketLocation"},
 }
 
 var verbs = map[string]string{http.MethodGet: "Get", http.MethodPut: "Put", http.MethodDelete: "Delete", http.MethodHead: "Head", http.MethodPost: "Post"}

@@ -54,6 +54,10 @@ type Principal struct {
 	Account   string
 	Canonical string // canonical user id, where it is known
 	Service   string // of AWS, such as events.amazonaws.com
+	Federated string // identity provider by its ARN or host name
+	// Some stands for principals who sign requests and whom a policy does not name: some of them, it is not known which. A statement
+	// about everybody is about them, one about named ones is not, and what a condition asks about who they are is not known.
+	Some bool
 }
 
 // Anonymous reports whether the principal is somebody without credentials.
@@ -81,6 +85,9 @@ func (r Request) key(name string) (values []string, known bool) {
 		}
 		return []string{s}, true
 	}
+	if r.Principal.Some && strings.HasPrefix(name, "aws:principal") {
+		return nil, false
+	}
 	switch name {
 	case "aws:principalarn":
 		return one(r.Principal.ARN)
@@ -95,7 +102,11 @@ func (r Request) key(name string) (values []string, known bool) {
 // Match says whether a statement applies to the request, whatever its effect, and names what it does not know.
 func (s Statement) Match(r Request) (Answer, []string) {
 	var unknown []string
-	a := and(s.actions(r), and(s.principals(r.Principal), s.resources(r, &unknown)))
+	who := s.principals(r.Principal)
+	if who == Unknown {
+		unknown = append(unknown, "whom it leaves out")
+	}
+	a := and(s.actions(r), and(who, s.resources(r, &unknown)))
 	if a == No {
 		return No, nil
 	}
@@ -128,20 +139,26 @@ func (s Statement) principals(p Principal) Answer {
 	case s.Principal != nil:
 		return answer(s.Principal.has(p))
 	case s.NotPrincipal != nil:
+		if p.Some && s.Deny && !s.NotPrincipal.Any {
+			return Unknown // those that it leaves out are some, too
+		}
 		return answer(!s.NotPrincipal.has(p))
 	}
 	return Yes
 }
 
 func (ps *Principals) has(p Principal) bool {
-	if p.Service != "" {
-		return ps.Any || slices.Contains(ps.Service, p.Service)
-	}
 	if ps.Any {
 		return true
 	}
-	return !p.Anonymous() && (slices.ContainsFunc(ps.AWS, func(n string) bool {
-		return n == p.ARN || n == p.Account || p.Account != "" && strings.HasSuffix(n, "::"+p.Account+":root")
+	if p.Service != "" {
+		return slices.Contains(ps.Service, p.Service)
+	}
+	if p.Federated != "" {
+		return slices.Contains(ps.Federated, p.Federated)
+	}
+	return !p.Anonymous() && !p.Some && (slices.ContainsFunc(ps.AWS, func(n string) bool {
+		return n == p.ARN && n != "" || n == p.Account && n != "" || p.Account != "" && strings.HasSuffix(n, "::"+p.Account+":root")
 	}) || p.Canonical != "" && slices.Contains(ps.Canonical, p.Canonical))
 }
 

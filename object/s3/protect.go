@@ -1,14 +1,15 @@
 package s3
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"coffer"
 	"coffer/object"
@@ -47,13 +48,6 @@ const (
 	no
 	yes
 )
-
-func of(b *bool) answer {
-	if aws.ToBool(b) {
-		return yes
-	}
-	return no
-}
 
 // public is what decides about public access.
 type public struct {
@@ -133,48 +127,12 @@ func (s *Store) bucketProtection(ctx context.Context, name string) (p object.Pro
 		}
 	}
 
-	block, err := s.client.GetPublicAccessBlock(ctx, &s3.GetPublicAccessBlockInput{Bucket: &name, ExpectedBucketOwner: s.owner})
-	none, known, err = s.ask(err, "s3:GetBucketPublicAccessBlock", "NoSuchPublicAccessBlockConfiguration")
-	switch {
-	case err != nil:
+	sh, err := s.sharing(ctx, name, f)
+	if err != nil {
 		return p, a, err
-	case none:
-		a.policyBlocked, a.aclBlocked = no, no
-	case known && block.PublicAccessBlockConfiguration != nil:
-		c := block.PublicAccessBlockConfiguration
-		a.policyBlocked, a.aclBlocked = of(c.RestrictPublicBuckets), of(c.IgnorePublicAcls)
 	}
-
-	status, err := s.client.GetBucketPolicyStatus(ctx, &s3.GetBucketPolicyStatusInput{Bucket: &name, ExpectedBucketOwner: s.owner})
-	none, known, err = s.ask(err, "s3:GetBucketPolicyStatus", "NoSuchBucketPolicy")
-	switch {
-	case err != nil:
-		return p, a, err
-	case none:
-		a.policy = no
-	case known && status.PolicyStatus != nil:
-		a.policy = of(status.PolicyStatus.IsPublic)
-	}
-
-	acl, err := s.client.GetBucketAcl(ctx, &s3.GetBucketAclInput{Bucket: &name, ExpectedBucketOwner: s.owner})
-	_, known, err = s.ask(err, "s3:GetBucketAcl", "")
-	switch {
-	case err != nil:
-		return p, a, err
-	case known:
-		a.acl = no
-		if acl.Owner != nil {
-			p.Owner = aws.ToString(acl.Owner.ID)
-		}
-		for _, g := range acl.Grants {
-			if everybody(g) {
-				a.acl = yes
-			}
-		}
-	}
-	if f.enforced {
-		a.acl = no // ACLs have no effect
-	}
+	p.Owner = cmp.Or(sh.Owner, object.Unknown)
+	a = publicOf(sh)
 
 	tags, err := s.client.GetBucketTagging(ctx, &s3.GetBucketTaggingInput{Bucket: &name, ExpectedBucketOwner: s.owner})
 	none, known, err = s.ask(err, "s3:GetBucketTagging", "NoSuchTagSet")
@@ -190,10 +148,120 @@ func (s *Store) bucketProtection(ctx context.Context, name string) (p object.Pro
 	return p, a, nil
 }
 
-// everybody reports whether a grant is to all the world, or all of AWS.
-func everybody(g types.Grant) bool {
-	return g.Grantee != nil && (aws.ToString(g.Grantee.URI) == allUsers || aws.ToString(g.Grantee.URI) == authenticated)
+var _ object.Sharer = (*Store)(nil)
+
+// Sharing implements [object.Sharer].
+func (s *Store) Sharing(ctx context.Context, bucket string) (object.Sharing, error) {
+	sh, err := s.allSharing(ctx, bucket)
+	if err != nil {
+		return object.Sharing{}, fmt.Errorf("settings of a bucket: %w", err)
+	}
+	return sh, nil
 }
+
+func (s *Store) allSharing(ctx context.Context, bucket string) (object.Sharing, error) {
+	if err := checkBucket(bucket); err != nil {
+		return object.Sharing{}, err
+	}
+	f, err := s.facts(ctx, bucket)
+	if err != nil {
+		return object.Sharing{}, err
+	}
+	sh, err := s.sharing(ctx, bucket, f)
+	if err != nil {
+		return sh, err
+	}
+	policy, err := s.client.GetBucketPolicy(ctx, &s3.GetBucketPolicyInput{Bucket: &bucket, ExpectedBucketOwner: s.owner})
+	none, known, err := s.ask(err, "s3:GetBucketPolicy", "NoSuchBucketPolicy")
+	if err != nil {
+		return sh, err
+	}
+	switch {
+	case none:
+	case known && aws.ToString(policy.Policy) != "":
+		sh.Policy = *policy.Policy
+	default: // an answer without a policy is none that can be read
+		sh.PolicyUnknown = true
+	}
+	return sh, nil
+}
+
+// sharing asks for all but the policy, which is not needed to know whether it is public.
+func (s *Store) sharing(ctx context.Context, name string, f facts) (object.Sharing, error) {
+	sh := object.Sharing{
+		PublicPolicy: object.Unknown, RestrictPolicy: object.Unknown, IgnoreACLs: object.Unknown, ACLsOff: f.enforced,
+	}
+	setting := func(b *bool) string {
+		if aws.ToBool(b) {
+			return object.On
+		}
+		return object.Off
+	}
+	block, err := s.client.GetPublicAccessBlock(ctx, &s3.GetPublicAccessBlockInput{Bucket: &name, ExpectedBucketOwner: s.owner})
+	none, known, err := s.ask(err, "s3:GetBucketPublicAccessBlock", "NoSuchPublicAccessBlockConfiguration")
+	switch {
+	case err != nil:
+		return sh, err
+	case none:
+		sh.RestrictPolicy, sh.IgnoreACLs = object.Off, object.Off
+	case known && block.PublicAccessBlockConfiguration != nil:
+		c := block.PublicAccessBlockConfiguration
+		sh.RestrictPolicy, sh.IgnoreACLs = setting(c.RestrictPublicBuckets), setting(c.IgnorePublicAcls)
+	}
+
+	status, err := s.client.GetBucketPolicyStatus(ctx, &s3.GetBucketPolicyStatusInput{Bucket: &name, ExpectedBucketOwner: s.owner})
+	none, known, err = s.ask(err, "s3:GetBucketPolicyStatus", "NoSuchBucketPolicy")
+	switch {
+	case err != nil:
+		return sh, err
+	case none:
+		sh.PublicPolicy = object.NotPublic
+	case known && status.PolicyStatus != nil:
+		sh.PublicPolicy = object.NotPublic
+		if aws.ToBool(status.PolicyStatus.IsPublic) {
+			sh.PublicPolicy = object.Public
+		}
+	}
+
+	acl, err := s.client.GetBucketAcl(ctx, &s3.GetBucketAclInput{Bucket: &name, ExpectedBucketOwner: s.owner})
+	_, known, err = s.ask(err, "s3:GetBucketAcl", "")
+	if err != nil {
+		return sh, err
+	}
+	if sh.ACLUnknown = !known; known {
+		if acl.Owner != nil {
+			sh.Owner = aws.ToString(acl.Owner.ID)
+		}
+		for _, g := range acl.Grants {
+			if g.Grantee == nil {
+				sh.ACLUnknown = true
+				continue
+			}
+			sh.Grants = append(sh.Grants, object.Grant{
+				Canonical: aws.ToString(g.Grantee.ID), Group: aws.ToString(g.Grantee.URI), Permission: string(g.Permission),
+			})
+		}
+	}
+	return sh, nil
+}
+
+// publicOf draws what decides about public access from a bucket's settings.
+func publicOf(sh object.Sharing) public {
+	of := map[string]answer{object.On: yes, object.Public: yes, object.Off: no, object.NotPublic: no, object.Unknown: unknownAnswer}
+	a := public{policy: of[sh.PublicPolicy], policyBlocked: of[sh.RestrictPolicy], aclBlocked: of[sh.IgnoreACLs]}
+	switch {
+	case sh.ACLsOff:
+		a.acl = no
+	case slices.ContainsFunc(sh.Grants, func(g object.Grant) bool { return everybody(g.Group) }):
+		a.acl = yes
+	case !sh.ACLUnknown:
+		a.acl = no
+	}
+	return a
+}
+
+// everybody reports whether a grant to the group is one to all the world, or all of AWS.
+func everybody(group string) bool { return group == allUsers || group == authenticated }
 
 func (s *Store) objectProtection(ctx context.Context, o coffer.Object, bucket object.Protection, a public) (p object.Protection, err error) {
 	h, err := s.head(ctx, o)
@@ -224,7 +292,7 @@ func (s *Store) objectProtection(ctx context.Context, o coffer.Object, bucket ob
 			p.Owner = aws.ToString(acl.Owner.ID)
 		}
 		for _, g := range acl.Grants {
-			if everybody(g) {
+			if g.Grantee != nil && everybody(aws.ToString(g.Grantee.URI)) {
 				grants = yes
 			}
 		}

@@ -2,12 +2,20 @@ package s3_test
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
 	"coffer"
+	"coffer/internal/awsfake/s3fake"
+	"coffer/internal/lookalike"
 	"coffer/object"
 	"coffer/object/s3"
 )
@@ -93,5 +101,67 @@ func TestProtections(t *testing.T) {
 				t.Errorf("object %+v", o)
 			}
 		})
+	}
+}
+
+// TestSharing: a bucket's policy, ACL and public access block come back as they were put, on Amazon's S3 as the fake plays it and on a server
+// that has some of them; what may not be asked, or what a server does not have, is unknown and never nobody.
+func TestSharing(t *testing.T) {
+	const partner = "9a4f1c0000000000000000000000000000000000000000000000000000000000"
+	fake, stranger := newFake(t), newBed(t, lookalike.S3(t))
+	fake.fake.Configure(fake.bucket, func(c *s3fake.Config) {
+		c.Ownership, c.ACL = "ObjectWriter", []s3fake.Grant{{ID: partner, Permission: "READ"}, {URI: "http://acs.amazonaws.com/groups/global/AllUsers", Permission: "READ"}}
+	})
+	none := object.Sharing{PublicPolicy: object.NotPublic, RestrictPolicy: object.Off, IgnoreACLs: object.Off}
+	got := must2(fake.store.Sharing(t.Context(), fake.bucket))(t)
+	if got.Owner == "" || len(got.Grants) != 2 || got.Grants[0] != (object.Grant{Canonical: partner, Permission: "READ"}) || got.Grants[1].Group == "" {
+		t.Errorf("ACL %+v", got)
+	}
+	if got.Owner, got.Grants = "", nil; !reflect.DeepEqual(got, none) {
+		t.Errorf("of a new bucket %+v", got)
+	}
+	for _, b := range []*bed{fake, stranger} {
+		policy := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::` + b.bucket + `/*"}]}`
+		must2(b.raw.PutBucketPolicy(t.Context(), &sdk.PutBucketPolicyInput{Bucket: &b.bucket, Policy: &policy}))(t)
+		got := must2(b.store.Sharing(t.Context(), b.bucket))(t)
+		if got.Policy != policy || got.PolicyUnknown {
+			t.Errorf("policy %q, unknown %t", got.Policy, got.PolicyUnknown)
+		}
+		if b == stranger {
+			if got.PublicPolicy == object.NotPublic || got.RestrictPolicy == object.On || got.IgnoreACLs == object.On {
+				t.Errorf("a server that does not know says that nobody reads: %+v", got)
+			}
+			continue
+		}
+		must2(b.raw.PutPublicAccessBlock(t.Context(), &sdk.PutPublicAccessBlockInput{Bucket: &b.bucket, PublicAccessBlockConfiguration: &types.PublicAccessBlockConfiguration{
+			RestrictPublicBuckets: aws.Bool(true), IgnorePublicAcls: aws.Bool(false),
+		}}))(t)
+		if got = must2(b.store.Sharing(t.Context(), b.bucket))(t); got.PublicPolicy != object.Public || got.RestrictPolicy != object.On || got.IgnoreACLs != object.Off {
+			t.Errorf("%+v", got)
+		}
+		b.fake.Configure(b.bucket, func(c *s3fake.Config) { c.Ownership = "" })
+		b.store.Forget()
+		if got = must2(b.store.Sharing(t.Context(), b.bucket))(t); !got.ACLsOff {
+			t.Errorf("%+v", got)
+		}
+	}
+	if _, err := fake.store.Sharing(t.Context(), "moontrust-elsewhere"); !errors.Is(err, coffer.ErrNotFound) {
+		t.Errorf("a bucket that is not there: %v", err)
+	}
+	for permission, unknown := range map[string]func(object.Sharing) bool{
+		"s3:GetBucketPolicy":       func(s object.Sharing) bool { return s.PolicyUnknown && s.Policy == "" },
+		"s3:GetBucketPolicyStatus": func(s object.Sharing) bool { return s.PublicPolicy == object.Unknown },
+		"s3:GetBucketAcl":          func(s object.Sharing) bool { return s.ACLUnknown && s.Grants == nil },
+		"s3:GetBucketPublicAccessBlock": func(s object.Sharing) bool {
+			return s.RestrictPolicy == object.Unknown && s.IgnoreACLs == object.Unknown
+		},
+		"s3:GetBucketOwnershipControls": func(s object.Sharing) bool { return !s.ACLsOff },
+	} {
+		fake.fake.Deny(permission)
+		fake.store.Forget()
+		if got := must2(fake.store.Sharing(t.Context(), fake.bucket))(t); !unknown(got) {
+			t.Errorf("without %s: %+v", permission, got)
+		}
+		fake.fake.Allow(permission)
 	}
 }

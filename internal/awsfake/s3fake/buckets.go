@@ -3,8 +3,11 @@ package s3fake
 import (
 	"cmp"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+
+	"coffer/internal/iam"
 )
 
 var bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
@@ -136,7 +139,32 @@ func putOwnershipControls(c *call) (*response, error) {
 	return answer(200), nil
 }
 
-func getBucketACL(c *call) (*response, error) { return c.showACL(c.s.owner(c.b()), nil), nil }
+func getBucketACL(c *call) (*response, error) {
+	grants := c.b().ACL
+	if c.b().ownership() == enforced {
+		grants = nil // see getACL
+	}
+	return c.showACL(c.s.owner(c.b()), grants), nil
+}
+
+// getPolicyStatus calls a policy public that lets everybody in without a condition (S3 user guide, the meaning of "public", which has
+// conditions that leave a policy public, too).
+func getPolicyStatus(c *call) (*response, error) {
+	text, ok := c.b().Documents["policy"]
+	if !ok {
+		return nil, failure(404, documents["policy"].missing, "The bucket policy does not exist")
+	}
+	policy, err := iam.Parse([]byte(text))
+	if err != nil {
+		return nil, failure(400, "MalformedPolicy", "Policies must be valid JSON and the first byte must be '{'")
+	}
+	public := slices.ContainsFunc(policy.Statements, func(s iam.Statement) bool {
+		return !s.Deny && s.Principal != nil && s.Principal.Any && len(s.Condition) == 0
+	})
+	d := newDocument("PolicyStatus")
+	d.add("IsPublic", strconv.FormatBool(public))
+	return d.answer(200), nil
+}
 
 func getRequestPayment(c *call) (*response, error) {
 	d := newDocument("RequestPaymentConfiguration")

@@ -51,7 +51,7 @@ var routes = map[string]string{
 	"bucket GET ownershipControls": "GetBucketOwnershipControls", "bucket PUT ownershipControls": "PutBucketOwnershipControls",
 	"bucket GET object-lock": "GetObjectLockConfiguration", "bucket PUT object-lock": "PutObjectLockConfiguration",
 	"bucket GET replication": "GetBucketReplication", "bucket PUT replication": "PutBucketReplication", "bucket DELETE replication": "DeleteBucketReplication",
-	"bucket GET requestPayment": "GetBucketRequestPayment", "bucket PUT requestPayment": "PutBucketRequestPayment", "bucket GET acl": "GetBucketAcl",
+	"bucket GET requestPayment": "GetBucketRequestPayment", "bucket PUT requestPayment": "PutBucketRequestPayment", "bucket GET acl": "GetBucketAcl", "bucket GET policyStatus": "GetBucketPolicyStatus",
 
 	"object GET ": "GetObject", "object HEAD ": "HeadObject", "object PUT ": "PutObject", "object DELETE ": "DeleteObject",
 	"object GET attributes": "GetObjectAttributes", "object GET tagging": "GetObjectTagging", "object PUT tagging": "PutObjectTagging",
@@ -122,7 +122,7 @@ func init() {
 		"GetBucketOwnershipControls": getOwnershipControls, "PutBucketOwnershipControls": putOwnershipControls,
 		"GetObjectLockConfiguration": getLockConfiguration, "PutObjectLockConfiguration": putLockConfiguration,
 		"GetBucketReplication": getReplication, "PutBucketReplication": putReplication, "DeleteBucketReplication": deleteReplication,
-		"GetBucketRequestPayment": getRequestPayment, "PutBucketRequestPayment": putRequestPayment, "GetBucketAcl": getBucketACL,
+		"GetBucketRequestPayment": getRequestPayment, "PutBucketRequestPayment": putRequestPayment, "GetBucketAcl": getBucketACL, "GetBucketPolicyStatus": getPolicyStatus,
 
 		"ListObjectsV2": listObjects, "ListObjectVersions": listVersions, "ListMultipartUploads": listUploads, "ListParts": listParts,
 
@@ -213,6 +213,8 @@ func (c *call) needs() (actions []string) {
 		return actions
 	case "DeleteObjects":
 		return nil // asked for each key
+	case "GetPublicAccessBlock", "PutPublicAccessBlock":
+		return []string{strings.Replace("s3:"+c.op, "Public", "BucketPublic", 1)}
 	}
 	if name, ok := strings.CutPrefix(c.op, "GetBucket"); ok {
 		for _, d := range documents {

@@ -111,6 +111,7 @@ type Config struct {
 	DefaultHoldDays int
 	Encryption      Encryption // of new objects that ask for none; zero: AES256
 	Ownership       string     // empty: BucketOwnerEnforced
+	ACL             []Grant    // of the bucket; none: its owner alone
 	RequesterPays   bool
 	Replication     []ReplicationRule
 	// Documents are further subresources as they were put: "lifecycle", "policy", "cors", ...
