@@ -841,6 +841,16 @@ type Config struct {
 	Identifiers []string `json:"identifiers"`
 	OwnPolicies bool     `json:"ownPolicies"`
 	Anchors     int      `json:"anchors"`
+	// Macie is which Macie is asked; nil: none.
+	Macie *ConfigMacie `json:"macie,omitempty" doc:"Which Macie is asked; left out: none."`
+}
+
+// ConfigMacie says which Macie is asked. What is left out comes from the server's environment.
+type ConfigMacie struct {
+	Region   string `json:"region,omitempty"`
+	FIPS     bool   `json:"fips,omitempty"`
+	Endpoint string `json:"endpoint,omitempty" doc:"In the place of AWS's address."`
+	Results  string `json:"results,omitempty" doc:"Where Macie puts discovery results."`
 }
 
 // Caller is who asks, as the server sees them.

@@ -118,6 +118,9 @@ func (i installation) Config() api.Config {
 		Objects: c.Objects, Originals: c.Originals, Keys: c.Keys, Store: c.Store, Buckets: append([]string{}, c.Buckets...), Reasons: c.Reasons,
 		Grace: c.Grace, Identifiers: []string{}, OwnPolicies: c.Policies != "", Anchors: len(c.Anchors),
 	}
+	if m := c.Macie; m != nil {
+		out.Macie = &api.ConfigMacie{Region: m.Region, FIPS: m.FIPS, Endpoint: m.Endpoint, Results: m.Results}
+	}
 	for _, id := range c.Identifiers {
 		out.Identifiers = append(out.Identifiers, id.Name)
 	}

@@ -442,8 +442,9 @@ func (a *App) build() error {
 	a.Vault = &vault.Vault{
 		DB: a.DB, Headers: a.Headers, Keys: a.Keys, Guard: a.Guard, Grants: a.Grants, Records: a.Records, MAC: a.MAC, Now: a.Now,
 	}
+	identifiers := &pipeline.Identifiers{DB: a.DB, Configured: a.Detectors, Macie: a.macie, MAC: a.MAC, Now: a.Now}
 	a.Pipeline = &pipeline.Pipeline{
-		Objects: a.Objects, DB: a.DB, Records: a.Records, Vault: a.Vault, Guard: a.Guard, Detectors: a.Detectors,
+		Objects: a.Objects, DB: a.DB, Records: a.Records, Vault: a.Vault, Guard: a.Guard, Identifiers: identifiers,
 		Allow: a.allow, Macie: a.macie, Results: results, MAC: a.MAC, Now: a.Now,
 	}
 	if a.verifier == nil {
@@ -453,7 +454,7 @@ func (a *App) build() error {
 	a.Jobs = &job.Jobs{DB: a.DB, Guard: a.Guard, Now: a.Now, Worker: worker}
 	a.Remedy = &remedy.Remedy{
 		Objects: a.Objects, Originals: a.Originals, DB: a.DB, Records: a.Records, Vault: a.Vault, Verifier: a.verifier, Guard: a.Guard,
-		Grants: a.Grants, Detectors: a.Detectors, Allow: a.allow, MAC: a.MAC, Now: a.Now, Worker: worker, Grace: grace, OriginalsIn: a.originalsIn,
+		Grants: a.Grants, Identifiers: identifiers, Allow: a.allow, MAC: a.MAC, Now: a.Now, Worker: worker, Grace: grace, OriginalsIn: a.originalsIn,
 	}
 	return a.openNotify()
 }

@@ -8,6 +8,6 @@ import (
 func (a *App) CheckParts() check.Parts {
 	return check.Parts{
 		DB: a.DB, Headers: a.Headers, Objects: a.Objects, Originals: a.Originals, Records: a.Records, Vault: a.Vault,
-		Pipeline: a.Pipeline, Remedy: a.Remedy, Guard: a.Guard, Detectors: a.Detectors, LogDir: a.LogFiles(), Now: a.Now,
+		Pipeline: a.Pipeline, Remedy: a.Remedy, Guard: a.Guard, Identifiers: a.Pipeline.Identifiers, LogDir: a.LogFiles(), Now: a.Now,
 	}
 }

@@ -436,12 +436,32 @@ func (d *doctor) macie(ctx context.Context, a *App, ask access.Ask) {
 			}
 		}
 	}
+	d.identifiersOf(ctx, a)
 	level, do := OK, ""
 	if sum.Gaps > 0 {
 		level, do = Warn, "coffer intake ledger --gaps names them"
 	}
 	d.say("intake", level, do, "until %s: %d events + %d re-taken = %d stored; %d listed, %d with their discovery result, %d suppressed, %d gaps",
 		l.Until.UTC().Format(time.RFC3339), sum.Events, sum.Retaken, sum.Stored, sum.Listed, sum.Results, sum.Suppressed, sum.Gaps)
+}
+
+// identifiersOf names the custom identifiers of findings of which there is no definition: their values are sealed as whole places.
+func (d *doctor) identifiersOf(ctx context.Context, a *App) {
+	known, err := a.Pipeline.Identifiers.Known(ctx)
+	if err != nil {
+		d.say("identifiers", Fail, "coffer check", "%v", err)
+		return
+	}
+	undefined := 0
+	for _, k := range known {
+		if k.Version == "" {
+			undefined++
+			d.say("identifiers", Warn, "permit the call, or write the identifier under identifiers: in config.yaml", "custom identifier %s: %s", k.ID, k.Problem)
+		}
+	}
+	if len(known) > 0 {
+		d.say("identifiers", OK, "", "%d custom identifiers of Macie's are known, %d without a definition", len(known), undefined)
+	}
 }
 
 // Worst returns the worst level among diagnoses.

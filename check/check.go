@@ -44,18 +44,18 @@ import (
 
 // Parts is what is checked.
 type Parts struct {
-	DB        store.DB
-	Headers   store.DB
-	Objects   object.Store
-	Originals object.Store
-	Records   triage.Records
-	Vault     *vault.Vault
-	Pipeline  *pipeline.Pipeline
-	Remedy    *remedy.Remedy
-	Guard     *audit.Guard
-	Detectors *detect.Set
-	LogDir    fs.FS
-	Now       func() time.Time
+	DB          store.DB
+	Headers     store.DB
+	Objects     object.Store
+	Originals   object.Store
+	Records     triage.Records
+	Vault       *vault.Vault
+	Pipeline    *pipeline.Pipeline
+	Remedy      *remedy.Remedy
+	Guard       *audit.Guard
+	Identifiers *pipeline.Identifiers
+	LogDir      fs.FS
+	Now         func() time.Time
 }
 
 // Options of a check.
@@ -307,7 +307,15 @@ func (c *checker) same(ctx context.Context, rec *triage.Record, info object.Info
 	for i, l := range lines {
 		occs[i] = l.Occurrence
 	}
-	found, err := pipeline.Extract(ctx, body, occs, c.Detectors)
+	set, err := c.Identifiers.Detectors(ctx, rec.Identifiers)
+	if errors.Is(err, coffer.ErrCorrupt) {
+		c.violation("identifier", rec.Finding.ID, "%v", err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	found, err := pipeline.Extract(ctx, body, occs, set)
 	if err != nil && (ctx.Err() != nil || !coffer.Permanent(err)) {
 		return err
 	}

@@ -289,7 +289,7 @@ func (w *world) check(repair bool) *check.Report {
 	w.restart()
 	r, err := check.Run(w.ctx, check.Parts{
 		DB: w.a.DB, Headers: w.a.Headers, Objects: w.objects, Originals: w.originals, Records: w.a.Records, Vault: w.a.Vault,
-		Pipeline: w.a.Pipeline, Remedy: w.a.Remedy, Guard: w.a.Guard, Detectors: w.a.Detectors, LogDir: os.DirFS(w.logDir),
+		Pipeline: w.a.Pipeline, Remedy: w.a.Remedy, Guard: w.a.Guard, Identifiers: w.a.Pipeline.Identifiers, LogDir: os.DirFS(w.logDir),
 		Now: w.a.Now,
 	}, w.ask(), check.Options{Repair: repair})
 	if err != nil {

@@ -2,6 +2,7 @@ package macie
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"time"
 
@@ -17,6 +18,10 @@ const MaxListed = 100_000
 
 // Retention is how long Macie keeps a finding ("Quotas for Macie").
 const Retention = 90 * 24 * time.Hour
+
+// ErrRefused says that Macie does not let Coffer make a call: a permission is missing. Such an error also wraps coffer.ErrUnavailable, since
+// it says nothing of what was asked for.
+var ErrRefused = errors.New("refused by Macie")
 
 // API is what is asked of Macie itself; nothing there is ever changed. Package macie/live asks the service.
 //

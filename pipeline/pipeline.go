@@ -44,12 +44,13 @@ type Objects interface {
 
 // Pipeline is safe for concurrent use.
 type Pipeline struct {
-	Objects   Objects
-	DB        store.DB
-	Records   triage.Records
-	Vault     *vault.Vault
-	Guard     *audit.Guard
-	Detectors *detect.Set
+	Objects Objects
+	DB      store.DB
+	Records triage.Records
+	Vault   *vault.Vault
+	Guard   *audit.Guard
+	// Identifiers says what the types of findings mean.
+	Identifiers *Identifiers
 	// Allow says whether objects and discovery results may be read from a bucket.
 	Allow func(bucket string) bool
 	// Macie, where not nil, is asked about every finding by its id before anything is read for it; see [Pipeline.TakeDocument].
@@ -374,15 +375,16 @@ func (p *Pipeline) finish(ctx context.Context, permit *audit.Permit, rec *triage
 
 // located is what was found in the object.
 type located struct {
-	lines    []triage.Line
-	values   []vault.Value
-	counts   map[coffer.Outcome]int
-	withheld int // card authentication data: counted, never sealed
-	sealed   int
-	fetched  int64
-	parked   string // why the bytes cannot be read now
-	left     bool   // the bytes are too many for this process
-	partial  string // why not all that Macie detected is here
+	lines     []triage.Line
+	values    []vault.Value
+	counts    map[coffer.Outcome]int
+	withheld  int // card authentication data: counted, never sealed
+	sealed    int
+	fetched   int64
+	undefined []string // which custom identifiers are not known, and why
+	parked    string   // why the bytes cannot be read now
+	left      bool     // the bytes are too many for this process
+	partial   string   // why not all that Macie detected is here
 	unverified,
 	rescan string
 	reason string
@@ -393,6 +395,9 @@ func (l *located) wipe() {
 		v.Plain.Wipe()
 	}
 }
+
+// maxNamed bounds the identifiers that a reason names.
+const maxNamed = 5
 
 // into writes the result into the record.
 func (l *located) into(rec *triage.Record, now time.Time) {
@@ -406,6 +411,11 @@ func (l *located) into(rec *triage.Record, now time.Time) {
 	}
 	if lost := l.counts[coffer.OutcomeMissing] + l.counts[coffer.OutcomeUnsupported]; lost > 0 && l.reason == "" {
 		why = append(why, fmt.Sprintf("%d of %d occurrences hold no value that can be read", lost, len(l.lines)))
+	}
+	if n := len(l.undefined); n > maxNamed {
+		why = append(append(why, l.undefined[:maxNamed]...), fmt.Sprintf("and %d more", n-maxNamed))
+	} else {
+		why = append(why, l.undefined...)
 	}
 	if l.withheld > 0 {
 		why = append(why, fmt.Sprintf("card authentication data is counted and never sealed: %d of %d", l.withheld, len(l.lines)))
@@ -474,7 +484,14 @@ func (p *Pipeline) locate(ctx context.Context, rec *triage.Record, lines []triag
 			return nil, err
 		}
 	}
-	if err := p.read(ctx, out, info, full.Occurrences); errors.Is(err, errLeft) {
+	if rec.Identifiers, out.undefined, err = p.Identifiers.Define(ctx, f.Detections, full.Occurrences); err != nil {
+		return nil, err
+	}
+	set, err := p.Identifiers.Detectors(ctx, rec.Identifiers)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.read(ctx, out, info, full.Occurrences, set); errors.Is(err, errLeft) {
 		out.left = true
 		return out, nil
 	} else if err != nil {
@@ -594,7 +611,7 @@ func (p *Pipeline) unreadable(err error) (string, error) {
 }
 
 // read extracts the values at occs from the pinned object.
-func (p *Pipeline) read(ctx context.Context, out *located, info object.Info, occs []coffer.Occurrence) error {
+func (p *Pipeline) read(ctx context.Context, out *located, info object.Info, occs []coffer.Occurrence, set *detect.Set) error {
 	body, err := p.Objects.Open(ctx, coffer.Object{Bucket: info.Bucket, Key: info.Key, VersionID: info.VersionID, ETag: info.ETag})
 	if err != nil {
 		return err
@@ -604,7 +621,7 @@ func (p *Pipeline) read(ctx context.Context, out *located, info object.Info, occ
 	if kind.Archive() && p.Limits.Archive > 0 && info.Size > p.Limits.Archive {
 		return errLeft
 	}
-	found, err := extract(ctx, f, src, err, occs, p.Detectors)
+	found, err := extract(ctx, f, src, err, occs, set)
 	if body.Fetched != nil {
 		out.fetched = body.Fetched()
 	}
@@ -698,7 +715,11 @@ func (p *Pipeline) link(ctx context.Context, rec *triage.Record, out *located) e
 	type place struct {
 		t      coffer.DataType
 		custom string
+		by     string // version of the definition
 		at     coffer.Location
+	}
+	placeOf := func(r *triage.Record, l triage.Line) place {
+		return place{l.Type, l.Custom, r.Identifiers[detect.Key(l.Type, l.Custom)], l.At}
 	}
 	for _, other := range others {
 		if other.Finding.ID == rec.Finding.ID || other.Sealed == 0 || !other.State.Final() || !sameVersion(&other.Finding, &rec.Finding) ||
@@ -712,14 +733,14 @@ func (p *Pipeline) link(ctx context.Context, rec *triage.Record, out *located) e
 		earlier := map[place][]int{}
 		for _, l := range lines {
 			if l.Sealed && l.Same == nil {
-				k := place{l.Type, l.Custom, l.At}
+				k := placeOf(other, l)
 				earlier[k] = append(earlier[k], l.N)
 			}
 		}
 		linked := map[int]bool{}
 		for i := range out.lines {
 			l := &out.lines[i]
-			k := place{l.Type, l.Custom, l.At}
+			k := placeOf(rec, *l)
 			if !l.Sealed || l.Same != nil || len(earlier[k]) == 0 {
 				continue
 			}

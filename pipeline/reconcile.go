@@ -35,12 +35,14 @@ const (
 // ReconcileJob is the kind of the jobs whose items are the steps of a run.
 const ReconcileJob = "event.reconcile"
 
-// The steps of a run, as items of a job: "list SINCE/UNTIL", "results SINCE/UNTIL", "settle SINCE/UNTIL". Each can be repeated, and
+// The steps of a run, as items of a job: "list SINCE/UNTIL", "results SINCE/UNTIL", "settle SINCE/UNTIL", "identifiers SINCE/UNTIL". Each can be repeated, and
 // none needs another to have succeeded: each records the time that it has done, and what is missing is done by the next run.
 const (
 	stepList    = "list"
 	stepResults = "results"
 	stepSettle  = "settle"
+	// stepIdentifiers asks Macie again for the definitions of custom identifiers. It comes last, so that it holds up nothing.
+	stepIdentifiers = "identifiers"
 )
 
 // Reconcile returns the steps of a run that compares what came in with what Macie says, for [Pipeline.ReconcileStep] to do in their
@@ -82,7 +84,7 @@ func (p *Pipeline) Reconcile(ctx context.Context, ask access.Ask, since time.Tim
 		// All results are listed whatever their time, so that one step takes all spans.
 		steps = append(steps, step(stepResults, Span{results[0].From, results.last().Until}))
 	}
-	return append(steps, step(stepSettle, all)), nil
+	return append(steps, step(stepSettle, all), step(stepIdentifiers, all)), nil
 }
 
 func step(what string, s Span) string {
@@ -141,6 +143,14 @@ func (p *Pipeline) ReconcileStep(ctx context.Context, ask access.Ask, ref string
 		}
 		result = fmt.Sprintf("%d events, %d re-taken, %d stored, %d suppressed, %d gaps", sum.Events, sum.Retaken, sum.Stored, sum.Suppressed, sum.Gaps)
 		e.Detail["gaps"] = strconv.Itoa(sum.Gaps)
+	case stepIdentifiers:
+		known, undefined, err := p.Identifiers.refresh(ctx)
+		if err != nil {
+			return "", err
+		}
+		e.Detail["undefined"] = strconv.Itoa(undefined)
+		_, err = p.Guard.Log.Append(ctx, e)
+		return fmt.Sprintf("%d custom identifiers, %d without a definition", known, undefined), err
 	default:
 		return "", fmt.Errorf("step of a run: %w", coffer.ErrInvalid)
 	}

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"net/http"
 	"os"
@@ -32,7 +33,9 @@ import (
 	"coffer/object"
 	objectmem "coffer/object/mem"
 	"coffer/pipeline"
+	"coffer/remedy"
 	storemem "coffer/store/mem"
+	"coffer/triage"
 )
 
 const (
@@ -55,6 +58,7 @@ type world struct {
 	keys    *mem.Keys
 	dir     string
 	now     time.Time
+	config  app.Config
 	a       *app.App
 }
 
@@ -80,6 +84,7 @@ func newWorld(t testing.TB) *world {
 	for _, b := range []string{bucket, results, "originals"} {
 		w.objects.CreateBucket(b)
 	}
+	w.config = app.Config{Buckets: []string{bucket}, Macie: &app.Macie{Results: "s3://" + results + "/macie"}}
 	w.start()
 	w.objects.Fault, w.db.Fault = w.inj, w.inj
 	return w
@@ -91,7 +96,7 @@ func (w *world) start() {
 		a, err := app.Assemble(w.ctx, app.Adapters{
 			Objects: w.objects, Originals: w.objects, DB: w.db, Headers: w.headers, Keys: w.keys, Macie: w.api,
 			Log: files, LogKey: key,
-		}, app.Config{Buckets: []string{bucket}, Macie: &app.Macie{Results: "s3://" + results + "/macie"}}, func() time.Time { return w.now })
+		}, w.config, func() time.Time { return w.now })
 		if err == nil {
 			w.a = a
 			w.t.Cleanup(func() { _ = a.Close() })
@@ -388,6 +393,133 @@ func (l *limited) List(ctx context.Context, q macie.Query) iter.Seq2[[]string, e
 				return
 			}
 		}
+	}
+}
+
+// custom makes an object and a finding on it, of a custom identifier.
+func (w *world) custom(i int, id, name, text string) coffer.Finding {
+	f := w.finding(i, began.Add(-time.Hour), false)
+	body := fmt.Appendf(nil, "note\r\n%s\r\n", text)
+	f.Object.ETag, f.Size = w.put(bucket, f.Object.Key, body), int64(len(body))
+	f.Detections = []coffer.Detection{{Type: coffer.DataType(name), Custom: id, Category: "CUSTOM_IDENTIFIER", Count: 1}}
+	f.Occurrences[0].Type, f.Occurrences[0].Custom = coffer.DataType(name), id
+	f.Occurrences[0].At = coffer.Location{Kind: coffer.Cell, Row: 2, Column: 1}
+	w.fake.Put(macie.Event(f))
+	return f
+}
+
+func (w *world) outcome(f coffer.Finding) (coffer.Outcome, *triage.Record) {
+	w.t.Helper()
+	rec, err := w.a.Records.Get(w.ctx, f.ID)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	lines, err := w.a.Records.Lines(w.ctx, f.ID)
+	if err != nil || len(lines) != 1 {
+		w.t.Fatalf("%d lines, %v", len(lines), err)
+	}
+	return lines[0].Outcome, rec
+}
+
+const ticketID = "0f3a6c1e-5b7d-4e2f-9a81-3c5d7e9f1b20"
+
+func ticket(regex string) []byte {
+	return fmt.Appendf(nil, `{"id":%q,"name":"ticket","regex":%q,"maximumMatchDistance":50}`, ticketID, regex)
+}
+
+// TestIdentifiers: what a custom identifier of a finding means is asked of Macie once, and the fix, its verification and the check find by
+// the same definition, whatever is configured or known by then.
+func TestIdentifiers(t *testing.T) {
+	w := newWorld(t)
+	w.fake.PutIdentifier(ticketID, ticket("T-[0-9]{6}"))
+	one, two := w.custom(1, ticketID, "ticket", "see T-140527 for it"), w.custom(2, "arn:aws:macie2:eu-central-1:111122223333:custom-data-identifier/"+ticketID, "ticket", "T-140528")
+	w.reconcile(began.Add(-2 * time.Hour))
+	for _, f := range []coffer.Finding{one, two} {
+		got, rec := w.outcome(f)
+		if got != coffer.OutcomeExact || rec.State != triage.StateSealed || rec.Reason != "" || len(rec.Identifiers) != 1 {
+			t.Errorf("%s: %s, %+v", f.Object.Key, got, rec)
+		}
+	}
+	if n := w.fake.Calls("GetCustomDataIdentifier"); n > 4 { // two, and two of the schedule
+		t.Errorf("Macie was asked %d times", n)
+	}
+	// Another process, in which the identifier is configured as something else, and while Macie says something else.
+	w.fake.PutIdentifier(ticketID, ticket("[A-Z]-[0-9]{3}"))
+	w.config.Identifiers = []app.Identifier{{Name: "ticket", ID: ticketID, Regex: "see"}}
+	w.start()
+	groups, err := w.a.Remedy.Groups(w.ctx, one.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := w.a.Remedy.Plan(w.ctx, w.ask2(), groups[0], remedy.Options{Action: remedy.Redact})
+	if err == nil {
+		plan, err = w.a.Remedy.Apply(w.ctx, w.ask2(), plan.ID, remedy.Closing{Origin: "a test", CorrectiveAction: "none needed"})
+	}
+	if err != nil || plan.State != remedy.Applied || plan.Changes != 1 {
+		t.Fatalf("%+v, %v", plan, err)
+	}
+	body, err := w.objects.Open(w.ctx, coffer.Object{Bucket: bucket, Key: one.Object.Key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer body.Close()
+	if text, err := io.ReadAll(body); err != nil || string(text) != "note\r\nsee REDACTED for it\r\n" {
+		t.Errorf("%d bytes are left, %v", len(text), err)
+	}
+	// A finding that comes now is read by what is configured now.
+	three := w.custom(3, ticketID, "ticket", "see T-140529 for it")
+	if _, err := w.event(three); err != nil {
+		t.Fatal(err)
+	}
+	_, was := w.outcome(two)
+	if got, rec := w.outcome(three); got != coffer.OutcomeExact || rec.Identifiers[ticketID] == "" || rec.Identifiers[ticketID] == was.Identifiers[two.Detections[0].Custom] {
+		t.Errorf("%s, %+v", got, rec.Identifiers)
+	}
+}
+
+// TestUndefined: an identifier without a definition is named with its reason, its values are whole places, and it is asked for again;
+// while Macie cannot answer nothing is taken in.
+func TestUndefined(t *testing.T) {
+	for problem, set := range map[string]func(*world){
+		"Macie does not have it":                          func(*world) {},
+		"macie2:GetCustomDataIdentifier is not permitted": func(w *world) { w.fake.Deny("GetCustomDataIdentifier", true) },
+		"regex does not compile":                          func(w *world) { w.fake.PutIdentifier(ticketID, ticket(`T-\d++(?<=1)`)) },
+		"is not the JSON of GetCustomDataIdentifier":      func(w *world) { w.fake.PutIdentifier(ticketID, []byte(`[]`)) },
+	} {
+		w := newWorld(t)
+		set(w)
+		f := w.custom(1, ticketID, "ticket", "see T-140527 and other words")
+		if res, err := w.event(f); err != nil || res.Status != pipeline.Sealed || !strings.Contains(res.Reason, "custom identifier ticket: ") || !strings.Contains(res.Reason, problem) {
+			t.Errorf("%s: %+v, %v", problem, res, err)
+		}
+		got, rec := w.outcome(f)
+		if v, ok := rec.Identifiers[ticketID]; got == coffer.OutcomeExact && rec.Sealed != 1 || !ok || v != "" {
+			t.Errorf("%s: %s, %+v", problem, got, rec.Identifiers)
+		}
+		asked := w.fake.Calls("GetCustomDataIdentifier")
+		if _, err := w.event(w.custom(2, ticketID, "ticket", "see T-140528 and other words")); err != nil || w.fake.Calls("GetCustomDataIdentifier") != asked {
+			t.Errorf("%s: asked again at once: %v", problem, err)
+		}
+		w.fake.Deny("GetCustomDataIdentifier", false)
+		w.fake.PutIdentifier(ticketID, ticket("T-[0-9]{6}"))
+		w.now = w.now.Add(10 * time.Minute)
+		w.reconcile(began.Add(-time.Minute)) // the schedule
+		late := w.custom(3, ticketID, "ticket", "see T-140529 and other words")
+		if _, err := w.event(late); err != nil {
+			t.Fatal(err)
+		}
+		if got, rec := w.outcome(late); got != coffer.OutcomeExact || rec.Reason != "" {
+			t.Errorf("%s, afterwards: %s, %q", problem, got, rec.Reason)
+		}
+	}
+	w := newWorld(t)
+	f := w.custom(1, ticketID, "ticket", "see T-140527 for it")
+	w.fake.Fail("ThrottlingException", 100, "GetCustomDataIdentifier")
+	if _, err := w.event(f); !errors.Is(err, coffer.ErrUnavailable) {
+		t.Errorf("throttled: %v", err)
+	}
+	if rec, err := w.a.Records.Get(w.ctx, f.ID); err != nil || rec.State != triage.StateReceived {
+		t.Errorf("throttled: %+v, %v", rec, err)
 	}
 }
 

@@ -58,7 +58,15 @@ func (p *Pipeline) Relocate(ctx context.Context, ask access.Ask, id string) (Res
 	if err != nil {
 		return Result{}, err
 	}
-	s := newSeeker(p.Detectors, rec, lines)
+	versions, _, err := p.Identifiers.Define(ctx, rec.Finding.Detections, nil)
+	if err != nil {
+		return Result{}, err
+	}
+	set, err := p.Identifiers.Detectors(ctx, versions)
+	if err != nil {
+		return Result{}, err
+	}
+	s := newSeeker(set, rec, lines)
 	if err := f.Walk(ctx, nil, src, nil, s.visit); err != nil {
 		return Result{}, fmt.Errorf("search the object: %w", err)
 	}

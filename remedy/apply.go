@@ -19,6 +19,7 @@ import (
 	"coffer/audit"
 	"coffer/format"
 	"coffer/format/all"
+	"coffer/format/detect"
 	"coffer/internal/planted"
 	"coffer/job"
 	"coffer/object"
@@ -293,13 +294,13 @@ func (m *Remedy) digest(ctx context.Context, o coffer.Object) (string, int64, er
 }
 
 // extract finds the values at occs in an object.
-func (m *Remedy) extract(ctx context.Context, o coffer.Object, occs []coffer.Occurrence) ([]format.Found, error) {
+func (m *Remedy) extract(ctx context.Context, o coffer.Object, occs []coffer.Occurrence, set *detect.Set) ([]format.Found, error) {
 	body, err := m.Objects.Open(ctx, o)
 	if err != nil {
 		return nil, err
 	}
 	defer body.Close()
-	found, err := pipeline.Extract(ctx, body, occs, m.Detectors)
+	found, err := pipeline.Extract(ctx, body, occs, set)
 	if err != nil {
 		return nil, fmt.Errorf("read the object: %w", err)
 	}
@@ -319,7 +320,11 @@ func (m *Remedy) checkSealed(ctx context.Context, permit *audit.Permit, p *Plan)
 		if err != nil {
 			return nil, err
 		}
-		found, err := m.extract(ctx, p.Object, occurrences(lines))
+		by, err := m.by(ctx, rec)
+		if err != nil {
+			return nil, err
+		}
+		found, err := m.extract(ctx, p.Object, occurrences(lines), by.set)
 		if err != nil {
 			return nil, err
 		}
@@ -333,7 +338,7 @@ func (m *Remedy) checkSealed(ctx context.Context, permit *audit.Permit, p *Plan)
 		for i, l := range lines {
 			f := found[i]
 			if l.Verdict != triage.FalsePositive {
-				subjects = append(subjects, subject{id, f})
+				subjects = append(subjects, subject{id, f, by})
 			}
 			if !l.Sealed || l.Same != nil || rewritten {
 				continue
@@ -485,7 +490,7 @@ func (c *counter) Write(b []byte) (int, error) { c.n += int64(len(b)); return le
 // blanked writes the pinned bytes to w, with card authentication data replaced by as many X.
 func (m *Remedy) blanked(ctx context.Context, p *Plan, w io.Writer, subjects []subject) error {
 	if p.Authenticates > 0 {
-		b := newSweep(m.Detectors, subjects, p.Include, p.Only, maskText)
+		b := newSweep(subjects, p.Include, p.Only, maskText)
 		b.chosen = coffer.DataType.Authentication
 		err := m.sweepObject(ctx, p, b, w, p.Object)
 		p.Original.Blanked = b.counts.changes
@@ -774,32 +779,45 @@ func (m *Remedy) verify(ctx context.Context, p *Plan, staged object.Staged, subj
 
 // still counts the reported values that the fix takes and that stand at their places in the staged bytes.
 func (m *Remedy) still(ctx context.Context, p *Plan, staged object.Staged, subjects []subject) (int, error) {
-	body, err := staged.Open(ctx)
-	if err != nil {
-		return 0, fmt.Errorf("read the staged bytes: %w", err)
-	}
-	defer body.Close()
-	body.Info.Key = p.Object.Key
 	w := &sweep{include: p.Include}
-	var occs []coffer.Occurrence
-	var before []format.Found
-	for _, s := range subjects {
-		if w.takes(s.found) {
-			occs = append(occs, s.found.Occurrence)
-			before = append(before, s.found)
-		}
-	}
-	after, err := pipeline.Extract(ctx, body, occs, m.Detectors)
-	if err != nil {
-		return 0, fmt.Errorf("read the staged bytes: %w", err)
-	}
 	n := 0
-	for i, f := range after {
-		if f.Outcome.Holds() && bytes.Equal(f.Value().Expose(), before[i].Value().Expose()) {
-			n++
+	// Finding by finding, since each has definitions of its own.
+	for i := 0; i < len(subjects); {
+		by := subjects[i].by
+		var occs []coffer.Occurrence
+		var before []format.Found
+		for ; i < len(subjects) && subjects[i].by == by; i++ {
+			if s := &subjects[i]; w.takes(s.found) {
+				occs = append(occs, s.found.Occurrence)
+				before = append(before, s.found)
+			}
+		}
+		after, err := m.staged(ctx, p, staged, occs, by.set)
+		if err != nil {
+			return 0, err
+		}
+		for k, f := range after {
+			if f.Outcome.Holds() && bytes.Equal(f.Value().Expose(), before[k].Value().Expose()) {
+				n++
+			}
 		}
 	}
 	return n, nil
+}
+
+// staged finds the values at occs in the staged bytes.
+func (m *Remedy) staged(ctx context.Context, p *Plan, staged object.Staged, occs []coffer.Occurrence, set *detect.Set) ([]format.Found, error) {
+	body, err := staged.Open(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the staged bytes: %w", err)
+	}
+	defer body.Close()
+	body.Info.Key = p.Object.Key
+	found, err := pipeline.Extract(ctx, body, occs, set)
+	if err != nil {
+		return nil, fmt.Errorf("read the staged bytes: %w", err)
+	}
+	return found, nil
 }
 
 // finish records what was written, verifies it once more where it stands, and settles the findings.

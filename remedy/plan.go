@@ -34,7 +34,6 @@ import (
 	"coffer/audit"
 	"coffer/format"
 	"coffer/format/all"
-	"coffer/format/detect"
 	"coffer/grant"
 	"coffer/internal/planted"
 	"coffer/object"
@@ -175,19 +174,19 @@ type Plan struct {
 
 // Remedy is safe for concurrent use.
 type Remedy struct {
-	Objects   object.Store
-	Originals object.Store
-	DB        store.DB
-	Records   triage.Records
-	Vault     *vault.Vault
-	Verifier  Verifier
-	Guard     *audit.Guard
-	Grants    *grant.Grants
-	Detectors *detect.Set
-	Allow     func(bucket string) bool
-	MAC       func(label string, data []byte) []byte
-	Now       func() time.Time
-	Worker    string // names this process in leases
+	Objects     object.Store
+	Originals   object.Store
+	DB          store.DB
+	Records     triage.Records
+	Vault       *vault.Vault
+	Verifier    Verifier
+	Guard       *audit.Guard
+	Grants      *grant.Grants
+	Identifiers *pipeline.Identifiers // what the types of findings mean
+	Allow       func(bucket string) bool
+	MAC         func(label string, data []byte) []byte
+	Now         func() time.Time
+	Worker      string // names this process in leases
 	// OriginalsIn is the bucket of Originals into which originals are kept; empty: OriginalsBucket.
 	OriginalsIn string
 	Grace       time.Duration // how long undo stays possible
@@ -650,13 +649,17 @@ func (m *Remedy) find(ctx context.Context, p *Plan, info object.Info, recs []*tr
 		if err != nil {
 			return err
 		}
-		found, err := m.extract(ctx, info.Object, occurrences(lines))
+		by, err := m.by(ctx, rec)
+		if err != nil {
+			return err
+		}
+		found, err := m.extract(ctx, info.Object, occurrences(lines), by.set)
 		if err != nil {
 			return err
 		}
 		for i, f := range found {
 			if lines[i].Verdict != triage.FalsePositive {
-				subjects = append(subjects, subject{rec.Finding.ID, f})
+				subjects = append(subjects, subject{rec.Finding.ID, f, by})
 			}
 		}
 	}
@@ -715,7 +718,7 @@ func (m *Remedy) unexamined(ctx context.Context, o coffer.Object) ([]string, err
 
 // sweep returns the sweep that the plan stands for.
 func (m *Remedy) sweep(p *Plan, subjects []subject) *sweep {
-	return newSweep(m.Detectors, subjects, p.Include, p.Only, m.replacer(p.Action))
+	return newSweep(subjects, p.Include, p.Only, m.replacer(p.Action))
 }
 
 // changesDigest is the keyed digest of the changes that the sweep met.

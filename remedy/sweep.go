@@ -16,6 +16,7 @@ import (
 	"coffer/format"
 	"coffer/format/all"
 	"coffer/format/detect"
+	"coffer/triage"
 )
 
 // Limits of a sweep.
@@ -58,11 +59,23 @@ type Possible struct {
 type subject struct {
 	finding string
 	found   format.Found
+	by      *definitions
+}
+
+// definitions are what the values of a finding were found by.
+type definitions struct {
+	set      *detect.Set
+	versions map[string]string // of custom identifiers, as in a triage.Record
+}
+
+// by returns what the values of a finding were found by, and are looked for by again.
+func (m *Remedy) by(ctx context.Context, rec *triage.Record) (*definitions, error) {
+	set, err := m.Identifiers.Detectors(ctx, rec.Identifiers)
+	return &definitions{set, rec.Identifiers}, err
 }
 
 // sweep looks through a whole object for what a fix has to replace.
 type sweep struct {
-	set      *detect.Set
 	include  Include
 	only     bool // reported places alone
 	replace  func(t coffer.DataType, value []byte) []byte
@@ -130,25 +143,25 @@ type hit struct {
 	ordinal int // lower wins where hits overlap
 }
 
-func newSweep(set *detect.Set, subjects []subject, include Include, only bool, replace func(coffer.DataType, []byte) []byte) *sweep {
+func newSweep(subjects []subject, include Include, only bool, replace func(coffer.DataType, []byte) []byte) *sweep {
 	w := &sweep{
-		set: set, include: include, only: only, replace: replace, subjects: subjects,
+		include: include, only: only, replace: replace, subjects: subjects,
 		columns: map[column]bool{}, units: map[coffer.Location][]reported{},
 		rows: map[int64]bool{}, spans: map[string][]reported{},
 	}
 	w.counts.byType = map[coffer.DataType]int{}
 	var values [][]byte
-	seen := map[coffer.DataType]bool{}
+	seen := map[[3]string]bool{}
 	for i := range subjects {
 		s := &subjects[i]
 		o := s.found.Occurrence
-		det, known := set.For(o.Type, o.Custom)
+		det, known := s.by.set.For(o.Type, o.Custom)
 		typ := typed{o.Type, o.Custom, det, known}
 		if !w.takes(s.found) {
 			continue
 		}
-		if !seen[o.Type] {
-			seen[o.Type] = true
+		if k := [3]string{string(o.Type), o.Custom, s.by.versions[detect.Key(o.Type, o.Custom)]}; !seen[k] {
+			seen[k] = true
 			w.types = append(w.types, typ)
 		}
 		for _, p := range s.found.Pieces {

@@ -53,9 +53,9 @@ func TestReportedValuesAreRecognisedInEveryWindow(t *testing.T) {
 				if f.Outcome != coffer.OutcomeExact {
 					t.Fatalf("occurrence %d: outcome %s", f.Occurrence.N, f.Outcome)
 				}
-				subjects = append(subjects, subject{"f", f})
+				subjects = append(subjects, subject{"f", f, &definitions{set: set}})
 			}
-			w := newSweep(set, subjects, Include{}, false, func(_ coffer.DataType, b []byte) []byte { return bytes.Repeat([]byte("X"), len(b)) })
+			w := newSweep(subjects, Include{}, false, func(_ coffer.DataType, b []byte) []byte { return bytes.Repeat([]byte("X"), len(b)) })
 			n := 0
 			w.emit = func(ch Change) error {
 				if n++; ch.N != n || ch.Why != "reported" {

@@ -111,7 +111,7 @@ func (r *Record) clone() *Record {
 	f.OnBucket.Tags, f.OnObject.Tags = slices.Clone(f.OnBucket.Tags), slices.Clone(f.OnObject.Tags)
 	f.Detections, f.Occurrences = slices.Clone(f.Detections), slices.Clone(f.Occurrences)
 	c.Stale, c.Tickets, c.Attempts = slices.Clone(c.Stale), slices.Clone(c.Tickets), slices.Clone(c.Attempts)
-	c.Outcomes, c.Tallies = maps.Clone(c.Outcomes), maps.Clone(c.Tallies)
+	c.Outcomes, c.Tallies, c.Identifiers = maps.Clone(c.Outcomes), maps.Clone(c.Tallies), maps.Clone(c.Identifiers)
 	c.Confirmed, c.Closing = copied(c.Confirmed), copied(c.Closing)
 	c.Read, c.Was = copied(c.Read), copied(c.Was)
 	return &c

@@ -113,6 +113,9 @@ type Record struct {
 	Read *coffer.Object `json:"read,omitempty"`
 	// Fetched is how many bytes of the object intake fetched to find the values; zero where the storage is at hand.
 	Fetched int64 `json:"fetched,omitempty"`
+	// Identifiers are the versions of the definitions of custom identifiers by which the values were found, by the id under which the finding
+	// names each; the version is empty where none is known. Whatever looks for the values again uses these. Nil: the configured ones.
+	Identifiers map[string]string `json:"identifiers,omitempty"`
 	// Was is the version that Macie saw, when the finding was relocated into another one.
 	Was       *coffer.Object `json:"was,omitempty"`
 	Tagged    bool           `json:"tagged,omitempty"`

@@ -2,6 +2,7 @@ package detect
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -55,22 +56,66 @@ type customDetector struct {
 	ignore   [][]byte
 }
 
+// Definition is a custom data identifier that was checked and made ready. It is immutable and safe for concurrent use.
+type Definition struct{ d *customDetector }
+
+// Compile makes a custom identifier ready. An error wraps coffer.ErrInvalid and says what is wrong with it, without its content.
+func Compile(c Custom) (*Definition, error) {
+	d, err := compile(c)
+	if err != nil {
+		return nil, fmt.Errorf("custom data identifier: %w", err)
+	}
+	return &Definition{d}, nil
+}
+
+// Custom returns the identifier with its defaults filled in.
+func (d *Definition) Custom() Custom { return d.d.c }
+
+// Key is the name by which a finding names a custom identifier: its id, or where it has none the type.
+func Key(t coffer.DataType, customID string) string { return cmp.Or(customID, string(t)) }
+
+// Defined returns the managed detectors together with these definitions of custom identifiers, by [Key], and no others.
+func Defined(definitions map[string]*Definition) *Set {
+	s := &Set{defined: make(map[string]*customDetector, len(definitions))}
+	for k, d := range definitions {
+		s.defined[k] = d.d
+	}
+	return s
+}
+
+// Definition returns the set's definition of a custom identifier; false for managed ones and for those that it does not know.
+func (s *Set) Definition(t coffer.DataType, customID string) (*Definition, bool) {
+	if d, ok := s.For(t, customID); ok {
+		if c, ok := d.(*customDetector); ok {
+			return &Definition{c}, true
+		}
+	}
+	return nil, false
+}
+
 // newCustom checks and compiles all[i].
 func newCustom(all []Custom, i int) (*customDetector, error) {
 	c := all[i]
-	fail := func(format string, args ...any) error {
-		return fmt.Errorf("custom data identifier %d: %s: %w", i+1, fmt.Sprintf(format, args...), coffer.ErrInvalid)
-	}
-	if c.Name == "" || utf8.RuneCountInString(c.Name) > 128 {
-		return nil, fail("name of 1 to 128 characters required")
-	}
 	for j, o := range all[:i] {
 		if o.Name == c.Name || o.ID != "" && o.ID == c.ID {
-			return nil, fail("same name or id as %d", j+1)
+			return nil, fmt.Errorf("custom data identifier %d: same name or id as %d: %w", i+1, j+1, coffer.ErrInvalid)
 		}
 	}
 	if _, ok := managed().byID[coffer.DataType(c.Name)]; ok {
-		return nil, fail("name of a managed data identifier")
+		return nil, fmt.Errorf("custom data identifier %d: name of a managed data identifier: %w", i+1, coffer.ErrInvalid)
+	}
+	d, err := compile(c)
+	if err != nil {
+		return nil, fmt.Errorf("custom data identifier %d: %w", i+1, err)
+	}
+	return d, nil
+}
+
+// compile checks an identifier by itself.
+func compile(c Custom) (*customDetector, error) {
+	fail := func(what string) error { return fmt.Errorf("%s: %w", what, coffer.ErrInvalid) }
+	if c.Name == "" || utf8.RuneCountInString(c.Name) > 128 {
+		return nil, fail("name of 1 to 128 characters required")
 	}
 	if c.Regex == "" || utf8.RuneCountInString(c.Regex) > 512 {
 		return nil, fail("regex of 1 to 512 characters required")

@@ -61,7 +61,8 @@ type RowDetector interface {
 // Set is all the detectors of an installation: one for each managed data identifier that Coffer knows, and the custom ones. It
 // is immutable and safe for concurrent use.
 type Set struct {
-	custom []*customDetector
+	custom  []*customDetector
+	defined map[string]*customDetector // see Defined
 }
 
 // NewSet returns the managed detectors together with the given custom identifiers. Its errors wrap coffer.ErrInvalid and name
@@ -83,6 +84,9 @@ func NewSet(custom []Custom) (*Set, error) {
 // whose Find tries what usually stands alone in a place: e-mail addresses, URLs, IP addresses, then tokens of at least six
 // letters and digits with a digit among them.
 func (s *Set) For(t coffer.DataType, customID string) (Detector, bool) {
+	if c, ok := s.defined[Key(t, customID)]; ok {
+		return c, true
+	}
 	if customID != "" {
 		for _, c := range s.custom {
 			if c.c.ID == customID {

@@ -331,7 +331,12 @@ type callError struct {
 	code  string
 	is    error // sentinel or the context's error
 	cause error
+
+	refused bool
 }
+
+// Is says that a permission is missing.
+func (e *callError) Is(target error) bool { return e.refused && target == macie.ErrRefused }
 
 func (e *callError) Error() string   { return e.text + ": " + e.is.Error() }
 func (e *callError) Unwrap() []error { return []error{e.is, e.cause} }
@@ -392,6 +397,7 @@ func mapError(ctx context.Context, op string, err error) error {
 		e.text += ": Macie is not enabled in this account and Region"
 	case e.code == "AccessDeniedException":
 		e.text += ": macie2:" + op + " is not permitted"
+		e.refused = true
 	case slices.Contains(expired, e.code):
 		e.text += ": the credentials have expired"
 	}
