@@ -15,6 +15,7 @@ import (
 	"coffer/audit"
 	"coffer/check"
 	"coffer/job"
+	"coffer/remedy"
 	"coffer/web"
 )
 
@@ -91,6 +92,14 @@ func (i installation) SetVersioning(ctx context.Context, bucket string, on bool)
 		return fmt.Errorf("the storage is no folder; set the versioning of its buckets with its own tools: %w", coffer.ErrUnsupported)
 	}
 	return i.a.Dir.SetVersioning(ctx, bucket, on)
+}
+
+// Certify issues a certificate, here or where the object can be read.
+func (i installation) Certify(ctx context.Context, ask access.Ask, plan string) (*remedy.Certificate, error) {
+	if l, ok := i.a.Objects.(looker); ok {
+		return l.certify(ctx, ask, plan)
+	}
+	return i.a.Remedy.Certificate(ctx, ask, plan)
 }
 
 func (i installation) SweepStages(ctx context.Context) (int, error) { return i.a.SweepStages(ctx) }

@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 
 	"coffer"
+	"coffer/access"
 	"coffer/object"
 	"coffer/remedy"
 	"coffer/vault"
@@ -26,6 +27,13 @@ import (
 type question struct {
 	Verify *verifyQuestion `json:"verify,omitempty"`
 	Look   *lookQuestion   `json:"look,omitempty"`
+	// Certify asks for a certificate, for which the object's bytes are looked at. The asker has found out who asks for it.
+	Certify *certifyQuestion `json:"certify,omitempty"`
+}
+
+type certifyQuestion struct {
+	Ask  access.Ask `json:"ask"`
+	Plan string     `json:"plan"`
 }
 
 type verifyQuestion struct {
@@ -62,6 +70,7 @@ type answer struct {
 	Copies     []object.Copy        `json:"copies,omitempty"`
 	Protected  [2]object.Protection `json:"protected,omitzero"`
 	Sharing    *object.Sharing      `json:"sharing,omitempty"`
+	Certified  *remedy.Certificate  `json:"certified,omitempty"`
 	Error      string               `json:"error,omitempty"`
 	Is         []string             `json:"is,omitempty"` // the names of the sentinels that the error wraps
 }
@@ -119,7 +128,7 @@ func (r *answer) err() error {
 // Asked reports whether a payload is a question of another function.
 func Asked(payload []byte) bool {
 	var q question
-	return json.Unmarshal(payload, &q) == nil && (q.Verify != nil || q.Look != nil)
+	return json.Unmarshal(payload, &q) == nil && (q.Verify != nil || q.Look != nil || q.Certify != nil)
 }
 
 // Answer answers the question of another function, if it is one for this role. Whether the asker may ask is for the platform to say: it is
@@ -137,6 +146,12 @@ func (a *App) Answer(ctx context.Context, payload []byte) ([]byte, error) {
 		r.fail(err)
 	case q.Look != nil && a.role == Remedy:
 		r.fail(a.look(ctx, q.Look, &r))
+	case q.Certify != nil && a.role == Remedy:
+		ask := q.Certify.Ask
+		ask.Context = ask.Context.Claimed()
+		c, err := a.Remedy.Certificate(ctx, ask, q.Certify.Plan)
+		r.Certified = c
+		r.fail(err)
 	default:
 		return nil, fmt.Errorf("this function is not asked that: %w", coffer.ErrUnsupported)
 	}
@@ -267,6 +282,18 @@ func (a *App) openLooker(ctx context.Context, name string) (object.Store, error)
 
 func (l looker) look(ctx context.Context, at lookAt, o coffer.Object) (*answer, error) {
 	return l.f.ask(ctx, question{Look: &lookQuestion{at, o}})
+}
+
+// certify has the function remedy issue a certificate.
+func (l looker) certify(ctx context.Context, ask access.Ask, plan string) (*remedy.Certificate, error) {
+	a, err := l.f.ask(ctx, question{Certify: &certifyQuestion{ask, plan}})
+	if err != nil {
+		return nil, err
+	}
+	if a.Certified == nil {
+		return nil, fmt.Errorf("certificate: no answer: %w", coffer.ErrUnavailable)
+	}
+	return a.Certified, nil
 }
 
 // Stat implements [object.Reader].

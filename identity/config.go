@@ -36,6 +36,9 @@ type Signer struct {
 	ARN   string   `yaml:"arn"` // arn:aws:iam::ACCOUNT:role/NAME or .../user/NAME
 	Roles []string `yaml:"roles"`
 	Teams []string `yaml:"teams,omitempty"`
+	// Scopes are the actions that the requests are good for, whatever the roles permit; none: all but those that policies want to be
+	// named, as they do for value.reveal.
+	Scopes []access.Action `yaml:"scopes,omitempty"`
 }
 
 // Provider is an OpenID Connect provider at which people sign in.
@@ -126,6 +129,11 @@ func (c *Config) Check() error {
 		for _, role := range signer.Roles {
 			if err := checkRole(role); err != nil {
 				return fmt.Errorf("identity: iam[%d].roles: %w", i, err)
+			}
+		}
+		for _, a := range signer.Scopes {
+			if !isAction(a) {
+				return bad("iam[%d].scopes: names an action that does not exist", i)
 			}
 		}
 		for _, team := range signer.Teams {

@@ -53,6 +53,7 @@ func (id *Identity) signer(ctx context.Context, arn string) (access.Caller, Proo
 	}
 	who := access.Caller{
 		ID: id.person("aws-iam", subject), Kind: access.TokenCaller, Roles: slices.Clone(id.Config.IAM[i].Roles), Teams: slices.Clone(id.Config.IAM[i].Teams),
+		Scopes: slices.Clone(id.Config.IAM[i].Scopes),
 	}
 	switch a, err := id.account(ctx, who.ID); {
 	case err == nil && a.Disabled:

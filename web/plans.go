@@ -241,7 +241,7 @@ func (s *Server) planRoutes() {
 		id: "certify-plan", method: http.MethodGet, path: "/v1/plans/{plan}/certificate", tag: "plans", action: access.ObjectRead, on: plan, direct: true,
 		summary: "Certify what a fix did and what is left", also: []int{409},
 	}, func(ctx context.Context, c *call, in *ofPlan) (*reply[api.Certificate], error) {
-		cert, err := s.Remedy.Certificate(ctx, c.ask, in.Plan)
+		cert, err := s.Home.Certify(ctx, c.ask, in.Plan)
 		if err != nil {
 			return nil, err
 		}

@@ -60,7 +60,7 @@ var certifiedWords = map[string]string{
 func (s *Server) certificatePages() {
 	s.page(&route{id: "certificates", method: http.MethodGet, path: "/certificates", action: access.FindingList}, s.certificateList)
 	s.page(&route{id: "certificate", method: http.MethodGet, path: "/certificates/{plan}", action: access.ObjectRead, on: plan, direct: true}, func(ctx context.Context, v *visit) (*screen, error) {
-		c, err := s.Remedy.Certificate(ctx, v.ask, v.r.PathValue("plan"))
+		c, err := s.Home.Certify(ctx, v.ask, v.r.PathValue("plan"))
 		if err != nil {
 			return nil, err
 		}
@@ -68,7 +68,7 @@ func (s *Server) certificatePages() {
 		return &screen{page: "certificate", title: s.Home.Scrub(p.Title + ", " + p.Name), nav: "/certificates", data: p}, nil
 	})
 	s.page(&route{id: "certificate-file", method: http.MethodGet, path: "/certificates/{plan}/file", action: access.ObjectRead, on: plan, direct: true}, func(ctx context.Context, v *visit) (*screen, error) {
-		c, err := s.Remedy.Certificate(ctx, v.ask, v.r.PathValue("plan"))
+		c, err := s.Home.Certify(ctx, v.ask, v.r.PathValue("plan"))
 		if err != nil {
 			return nil, err
 		}

@@ -76,6 +76,8 @@ type Installation interface {
 	RetireKeys(ctx context.Context, ask access.Ask, age time.Duration) ([]string, error)
 	// SetVersioning sets the versioning of a bucket, where the storage is a folder; else the error wraps coffer.ErrUnsupported.
 	SetVersioning(ctx context.Context, bucket string, on bool) error
+	// Certify is [remedy.Remedy.Certificate], in this process or in one that reaches the object.
+	Certify(ctx context.Context, ask access.Ask, plan string) (*remedy.Certificate, error)
 	// SweepStages removes what crashed writers left in the storages, and returns how much.
 	SweepStages(ctx context.Context) (int, error)
 	Diagnose(ctx context.Context, ask access.Ask) []api.Diagnosis

@@ -63,6 +63,7 @@ type cli struct {
 	Audit      auditCmd      `cmd:"" help:"Read, verify and export the log."`
 	Check      checkCmd      `cmd:"" help:"Check every invariant of store, log and objects."`
 	Job        jobCmd        `cmd:"" help:"List and cancel long work."`
+	Worker     workerCmd     `cmd:"" help:"Do the work that other processes have left to a worker."`
 	Key        keyCmd        `cmd:"" help:"List and rotate the wrapping keys."`
 	Setup      setupCmd      `cmd:"" help:"Make the tables, bucket and keys in the cloud that the configuration names."`
 	Sidedoor   sidedoorCmd   `cmd:"" help:"Who reads sensitive objects past Coffer: the policy against it, and who would lose access."`
@@ -222,14 +223,20 @@ func (e *env) fail(err error, code string) {
 	fmt.Fprintf(e.stderr, "coffer: %s\n", text)
 }
 
+// logs returns where the program says what goes wrong beside the answer.
+func (e *env) logs() *slog.Logger {
+	if e.logger == nil {
+		e.logger = slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	}
+	return e.logger
+}
+
 // open opens the installation as the operating system's user.
 func (e *env) open() (*app.App, error) {
 	if e.app != nil {
 		return e.app, nil
 	}
-	if e.logger == nil {
-		e.logger = slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	}
+	e.logs()
 	a, err := app.Open(e.ctx, app.Options{
 		Home: e.Home, Objects: e.Objects, Originals: e.Originals, Keys: e.Keys, Store: e.Store, Log: e.Log, Logger: e.logger,
 	})

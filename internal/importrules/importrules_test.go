@@ -80,7 +80,7 @@ var rules = []struct {
 	},
 	{
 		why:  "what the cloud sees, who pays for it and what it costs in start-up time is decided at the edges",
-		who:  not(in("object/s3", "envelope/kms", "store/dynamo", "macie/live", "notify", "app", "cmd/coffer-lambda")),
+		who:  not(in("object/s3", "envelope/kms", "store/dynamo", "macie/live", "notify", "app", "cmd/coffer-lambda", "internal/lambdaharness")),
 		what: prefix("github.com/aws/"),
 	},
 	{
@@ -135,7 +135,7 @@ var rules = []struct {
 	},
 	{
 		why: "what plays the part of AWS is called by tests",
-		who: everybody, what: in("internal/awsfake/...", "internal/lookalike"),
+		who: everybody, what: in("internal/awsfake/...", "internal/lookalike", "internal/lambdaharness"),
 	},
 	{
 		// Synthetic documents and the spread of time stamps within a millisecond need no secret.
@@ -149,7 +149,7 @@ var rules = []struct {
 	{
 		why: "nothing on one machine opens a connection: the network belongs to servers and cloud adapters",
 		who: not(in("web", "client", "identity", "notify", "app", "cmd/...", "object/s3", "envelope/kms", "store/dynamo", "macie/live",
-			"internal/awsfake/...", "internal/awsmeter", "internal/lookalike")),
+			"internal/awsfake/...", "internal/awsmeter", "internal/lookalike", "internal/lambdaharness")),
 		what: in("net", "net/http"),
 	},
 }
