@@ -99,6 +99,16 @@ func TestFixWithFourEyes(t *testing.T) {
 	if own := engineer.get("/requests"); !strings.Contains(own, "Yours, with others 1") || !strings.Contains(own, "You asked for this; someone else decides") {
 		t.Error("the plan is not among what others decide")
 	}
+	// The navigation says so to who can decide, and to nobody else. A page waits 50 ms for the number and shows the last one otherwise.
+	const badge = `<span class="n waits">1<span class="vh"> waits for you</span></span>`
+	for range 100 {
+		if inbox = approver.get("/requests"); strings.Contains(inbox, badge) {
+			break
+		}
+	}
+	if !strings.Contains(inbox, badge) || strings.Contains(engineer.get("/requests"), badge) {
+		t.Error("the number beside Requests is not that of what waits for the reader")
+	}
 	form := approver.hidden(inbox, fix+"/approve")
 	stale := with(url.Values{}, "match", `"another"`)
 	if res, _ := approver.ask(http.MethodPost, fix+"/approve", stale); res.StatusCode != http.StatusPreconditionFailed {
@@ -112,6 +122,9 @@ func TestFixWithFourEyes(t *testing.T) {
 		t.Fatalf("approved, at %s, %d", res.Request.URL, res.StatusCode)
 	}
 
+	if body := engineer.get(fix); !strings.Contains(body, `<dialog id="apply"`) || strings.Contains(body, `<dialog id="undo"`) || strings.Contains(body, `<dialog id="purge"`) {
+		t.Error("over the page of a fix opens another dialog than that of what can be done now")
+	}
 	form = engineer.hidden(engineer.get(fix+"/apply"), fix+"/apply")
 	res, _ = engineer.ask(http.MethodPost, fix+"/apply", with(form, "origin", "a test", "correctiveAction", "another test"))
 	if body = engineer.settled(res); !strings.Contains(body, "redacted, read back and scanned again") {
