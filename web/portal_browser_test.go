@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/network"
-	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 
 	"coffer/access"
@@ -28,8 +27,8 @@ type browser struct {
 	ctx context.Context
 	axe string
 
-	mu      sync.Mutex
-	foreign []string // requests that left the origin, and what the console said
+	mu      *sync.Mutex
+	foreign *[]string // requests that left the origin, of everybody in this browser
 }
 
 // newBrowser starts a browser; the test is skipped where there is none, but not in continuous integration. internal/lookalike/install
@@ -47,7 +46,7 @@ func newBrowser(t *testing.T, people ...string) *browser {
 		}
 		t.Skip(how)
 	}
-	b := &browser{portal: newPortal(t, people...)}
+	b := &browser{portal: newPortal(t, people...), mu: new(sync.Mutex), foreign: new([]string)}
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		t.Fatal(err)
@@ -63,25 +62,55 @@ func newBrowser(t *testing.T, people ...string) *browser {
 		chromedp.Flag("hide-scrollbars", true))
 	ctx, cancel := chromedp.NewExecAllocator(t.Context(), opts...)
 	t.Cleanup(cancel)
+	ctx, cancel = context.WithTimeout(ctx, 8*time.Minute) // a machine with more to do than this
+	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
-	ctx, cancel = context.WithTimeout(ctx, 3*time.Minute)
-	t.Cleanup(cancel)
 	b.ctx = ctx
+	b.listen()
+	return b
+}
+
+// another is somebody else with the same browser, who shares nothing with the first: another profile.
+func (b *browser) another() *browser {
+	b.Helper()
+	ctx, cancel := chromedp.NewContext(b.ctx, chromedp.WithNewBrowserContext())
+	b.Cleanup(cancel)
+	out := *b
+	out.ctx = ctx
+	out.listen()
+	return &out
+}
+
+// listen opens a first page and notes from then on what is asked of others than the portal.
+func (b *browser) listen() {
+	b.Helper()
 	b.do(chromedp.Navigate("about:blank"))
-	if err := chromedp.Listen(ctx, func(ev any) {
+	if err := chromedp.Listen(b.ctx, func(ev any) {
 		if e, ok := ev.(*network.EventRequestWillBeSent); ok {
 			u, err := url.Parse(e.Request.URL)
 			if err != nil || u.Scheme+"://"+u.Host != b.at && u.Scheme != "about" && u.Scheme != "data" {
 				b.mu.Lock()
-				b.foreign = append(b.foreign, e.Request.URL)
+				*b.foreign = append(*b.foreign, e.Request.URL)
 				b.mu.Unlock()
 			}
 		}
 	}); err != nil {
-		t.Fatal(err)
+		b.Fatal(err)
 	}
-	return b
+}
+
+// quiet fails if the browser refused something, or asked somebody else.
+func (b *browser) quiet() {
+	b.Helper()
+	if n := b.reports(); n != "0" {
+		b.Errorf("%s reports of what the browser refused", n)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if *b.foreign != nil {
+		b.Errorf("requests to other origins: %v", *b.foreign)
+	}
 }
 
 func (b *browser) do(steps ...chromedp.Action[chromedp.Void]) {
@@ -120,14 +149,7 @@ func (b *browser) submit(selector string, fields map[string]string) {
 func (b *browser) press(selector string) {
 	b.Helper()
 	q, _ := json.Marshal(selector) // a string
-	loaded := chromedp.Events(b.ctx, page.LoadEventFired)
-	eval[bool](b, fmt.Sprintf(`(document.querySelector(%s).click(), true)`, q))
-	for _, err := range loaded {
-		if err != nil {
-			b.Fatal(err)
-		}
-		break
-	}
+	b.loads(func() { eval[bool](b, fmt.Sprintf(`(document.querySelector(%s).click(), true)`, q)) })
 }
 
 // login signs in by code and passphrase.
@@ -254,12 +276,7 @@ func TestBrowser(t *testing.T) {
 	if text := eval[string](b, "document.body.textContent"); strings.Contains(text, "receipt.html") {
 		t.Error("the back button shows a finding to nobody")
 	}
-	if n := b.reports(); n != "0" {
-		t.Errorf("%s reports of what the browser refused", n)
-	}
-	if b.foreign != nil {
-		t.Errorf("requests to other origins: %v", b.foreign)
-	}
+	b.quiet()
 }
 
 // reports is how many reports of refusals came from browsers.
