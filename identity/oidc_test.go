@@ -1,20 +1,15 @@
 package identity_test
 
 import (
-	"context"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -22,240 +17,38 @@ import (
 	"coffer/access"
 	"coffer/audit"
 	"coffer/identity"
+	"coffer/identity/identitytest"
 
-	jose "github.com/go-jose/go-jose/v4"
 	"github.com/zitadel/oidc/v3/pkg/oidc"
-	"github.com/zitadel/oidc/v3/pkg/op"
 )
 
-// realm is a provider: the implementation of zitadel/oidc over a storage of the tests. How people prove who they are is up to the test.
+// realm is a provider with the groups of these tests.
 type realm struct {
-	op.Storage // the parts of the contract that these tests do not reach
-	*httptest.Server
+	*identitytest.Provider
 	client *http.Client
-
-	mu         sync.Mutex
-	requests   map[string]*request
-	codes      map[string]string
-	key        *rsa.PrivateKey
-	kid        string
-	redirect   string
-	answersIss bool
-	down       bool
 }
 
-// request is one authorisation request, and what came of it.
-type request struct {
-	*oidc.AuthRequest
-	id, sub, acr string
-	amr, groups  []string
-	at           time.Time
-	done         bool
-}
-
-func (r *request) GetID() string                      { return r.id }
-func (r *request) GetACR() string                     { return r.acr }
-func (r *request) GetAMR() []string                   { return r.amr }
-func (r *request) GetAudience() []string              { return []string{r.ClientID} }
-func (r *request) GetAuthTime() time.Time             { return r.at }
-func (r *request) GetClientID() string                { return r.ClientID }
-func (r *request) GetNonce() string                   { return r.Nonce }
-func (r *request) GetRedirectURI() string             { return r.RedirectURI }
-func (r *request) GetScopes() []string                { return r.Scopes }
-func (r *request) GetState() string                   { return r.State }
-func (r *request) GetSubject() string                 { return r.sub }
-func (r *request) Done() bool                         { return r.done }
-func (r *request) GetResponseType() oidc.ResponseType { return r.ResponseType }
-func (r *request) GetResponseMode() oidc.ResponseMode { return r.ResponseMode }
-func (r *request) GetCodeChallenge() *oidc.CodeChallenge {
-	return &oidc.CodeChallenge{Challenge: r.CodeChallenge, Method: r.CodeChallengeMethod}
-}
-
-const (
-	clientID     = "coffer-portal"
-	clientSecret = "a secret of the provider's client"
-)
+const redirect = "https://coffer.example" + identity.CallbackPath
 
 func newRealm(t testing.TB) *realm {
 	t.Helper()
-	r := &realm{
-		requests: map[string]*request{}, codes: map[string]string{}, key: testKeys()[0], kid: "key-1", redirect: "https://coffer.example" + identity.CallbackPath,
-		client: &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+	return &realm{
+		Provider: identitytest.NewProvider(t, testKeys()[0], redirect),
+		client:   &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}
-	var handler http.Handler
-	r.Server = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
-		r.mu.Lock()
-		answersIss, down := r.answersIss, r.down
-		r.mu.Unlock()
-		if down {
-			rw.WriteHeader(http.StatusServiceUnavailable)
-			return
-		}
-		if !answersIss || req.URL.Path != oidc.DiscoveryEndpoint {
-			handler.ServeHTTP(rw, req)
-			return
-		}
-		rec := httptest.NewRecorder()
-		handler.ServeHTTP(rec, req)
-		var doc map[string]any
-		_ = json.Unmarshal(rec.Body.Bytes(), &doc)
-		doc["authorization_response_iss_parameter_supported"] = true
-		rw.Header().Set("Content-Type", "application/json")
-		_, _ = rw.Write(asJSON(doc))
-	}))
-	t.Cleanup(r.Close)
-	provider, err := op.NewProvider(&op.Config{CryptoKey: sha256.Sum256([]byte("test")), CryptoKeyId: "k", CodeMethodS256: true}, r, op.StaticIssuer(r.URL),
-		op.WithAllowInsecure(), op.WithLogger(slog.New(slog.DiscardHandler)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	handler = provider
-	return r
 }
 
 func (r *realm) config() identity.Config {
 	return identity.Config{Provider: &identity.Provider{
-		Issuer: r.URL, ClientID: clientID, ClientSecret: clientSecret,
+		Issuer: r.URL, ClientID: identitytest.ClientID, ClientSecret: identitytest.ClientSecret,
 		Roles: identity.Mapping{Claim: "groups", Values: map[string]string{"coffer-eng": access.RoleEngineer, "coffer-aud": access.RoleAuditor}},
 		ACR:   []string{"urn:strong"}, MFA: []string{"urn:strong"},
 	}}
 }
 
-func (r *realm) CreateAuthRequest(_ context.Context, a *oidc.AuthRequest, _ string) (op.AuthRequest, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	req := &request{AuthRequest: a, id: rand.Text()}
-	r.requests[req.id] = req
-	return req, nil
-}
-
-func (r *realm) AuthRequestByID(_ context.Context, id string) (op.AuthRequest, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if req, ok := r.requests[id]; ok {
-		return req, nil
-	}
-	return nil, errors.New("no such request")
-}
-
-func (r *realm) AuthRequestByCode(ctx context.Context, code string) (op.AuthRequest, error) {
-	r.mu.Lock()
-	id := r.codes[code]
-	r.mu.Unlock()
-	return r.AuthRequestByID(ctx, id)
-}
-
-func (r *realm) SaveAuthCode(_ context.Context, id, code string) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.codes[code] = id
-	return nil
-}
-
-func (r *realm) DeleteAuthRequest(_ context.Context, id string) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.requests, id)
-	return nil
-}
-
-func (r *realm) CreateAccessToken(context.Context, op.TokenRequest) (string, time.Time, error) {
-	return rand.Text(), time.Now().Add(5 * time.Minute), nil
-}
-
-// signing is the provider's key, as the contract wants it.
-type signing struct {
-	id     string
-	key    *rsa.PrivateKey
-	public bool
-}
-
-func (s signing) ID() string                                  { return s.id }
-func (s signing) SignatureAlgorithm() jose.SignatureAlgorithm { return jose.RS256 }
-func (s signing) Algorithm() jose.SignatureAlgorithm          { return jose.RS256 }
-func (s signing) Use() string                                 { return "sig" }
-func (s signing) Key() any {
-	if s.public {
-		return &s.key.PublicKey
-	}
-	return s.key
-}
-
-func (r *realm) SigningKey(context.Context) (op.SigningKey, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return signing{id: r.kid, key: r.key}, nil
-}
-
-func (r *realm) SignatureAlgorithms(context.Context) ([]jose.SignatureAlgorithm, error) {
-	return []jose.SignatureAlgorithm{jose.RS256}, nil
-}
-
-func (r *realm) KeySet(context.Context) ([]op.Key, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return []op.Key{signing{id: r.kid, key: r.key, public: true}}, nil
-}
-
-func (r *realm) GetClientByClientID(_ context.Context, id string) (op.Client, error) {
-	if id != clientID {
-		return nil, errors.New("no such client")
-	}
-	return portal{r.redirect}, nil
-}
-
-func (r *realm) AuthorizeClientIDSecret(_ context.Context, id, secret string) error {
-	if id != clientID || secret != clientSecret {
-		return errors.New("wrong client")
-	}
-	return nil
-}
-
-func (r *realm) SetUserinfoFromScopes(context.Context, *oidc.UserInfo, string, string, []string) error {
-	return nil
-}
-
-func (r *realm) SetUserinfoFromRequest(_ context.Context, info *oidc.UserInfo, token op.IDTokenRequest, _ []string) error {
-	req, ok := token.(*request)
-	if !ok {
-		return errors.New("another kind of request")
-	}
-	info.Subject = req.sub
-	info.AppendClaims("groups", req.groups)
-	info.AppendClaims("sid", "sid-of-"+req.sub)
-	info.AppendClaims("preferred_username", "Name of "+req.sub)
-	return nil
-}
-
-func (r *realm) Health(context.Context) error { return nil }
-
-// portal is Coffer as the provider's client.
-type portal struct{ redirect string }
-
-func (portal) GetID() string                        { return clientID }
-func (p portal) RedirectURIs() []string             { return []string{p.redirect} }
-func (portal) PostLogoutRedirectURIs() []string     { return []string{"https://coffer.example/"} }
-func (portal) ApplicationType() op.ApplicationType  { return op.ApplicationTypeWeb }
-func (portal) AuthMethod() oidc.AuthMethod          { return oidc.AuthMethodBasic }
-func (portal) ResponseTypes() []oidc.ResponseType   { return []oidc.ResponseType{oidc.ResponseTypeCode} }
-func (portal) GrantTypes() []oidc.GrantType         { return []oidc.GrantType{oidc.GrantTypeCode} }
-func (portal) LoginURL(id string) string            { return "/login?id=" + id }
-func (portal) AccessTokenType() op.AccessTokenType  { return op.AccessTokenTypeBearer }
-func (portal) IDTokenLifetime() time.Duration       { return 10 * time.Minute }
-func (portal) DevMode() bool                        { return false }
-func (portal) IsScopeAllowed(string) bool           { return false }
-func (portal) IDTokenUserinfoClaimsAssertion() bool { return true }
-func (portal) ClockSkew() time.Duration             { return 0 }
-func (portal) RestrictAdditionalIdTokenScopes() func([]string) []string {
-	return func(s []string) []string { return s }
-}
-func (portal) RestrictAdditionalAccessTokenScopes() func([]string) []string {
-	return func(s []string) []string { return s }
-}
-
 // visit follows a browser to the provider, where it is decided who it is, and returns the answer with which it comes back, and what the
 // provider was asked.
-func (r *realm) visit(t testing.TB, to string, who func(*request)) (url.Values, *oidc.AuthRequest) {
+func (r *realm) visit(t testing.TB, to string, who func(*identitytest.Request)) (url.Values, *oidc.AuthRequest) {
 	t.Helper()
 	get := func(to string) *url.URL {
 		resp, err := r.client.Get(to)
@@ -272,25 +65,18 @@ func (r *realm) visit(t testing.TB, to string, who func(*request)) (url.Values, 
 	}
 	login := get(to)
 	id := login.Query().Get("id")
-	r.mu.Lock()
-	req := r.requests[id]
-	if req != nil {
-		req.at, req.done = time.Now(), true
-		req.amr, req.groups = []string{"pwd"}, []string{"coffer-eng", "others"}
-		who(req)
-	}
-	r.mu.Unlock()
-	if req == nil {
+	req, ok := r.Prove(id, who)
+	if !ok {
 		t.Fatalf("the provider refuses the request")
 	}
 	back := get(r.URL + "/authorize/callback?id=" + id)
-	if base, _, _ := strings.Cut(back.String(), "?"); base != r.redirect {
+	if base, _, _ := strings.Cut(back.String(), "?"); base != redirect {
 		t.Fatalf("sent back to %s", base)
 	}
-	return back.Query(), req.AuthRequest
+	return back.Query(), req
 }
 
-func maria(r *request) { r.sub = "maria-sub" }
+func maria(r *identitytest.Request) { r.Subject = "maria-sub" }
 
 // realTime sets the clock of the installation to the real one, by which the provider stamps its tokens.
 func realTime(w *world) *world {
@@ -303,7 +89,7 @@ func realTime(w *world) *world {
 func TestProvider(t *testing.T) {
 	r := newRealm(t)
 	w := realTime(newWorld(t, r.config()))
-	w.secret(clientSecret)
+	w.secret(identitytest.ClientSecret)
 	to, err := w.BeginOIDC(ctx, "/findings?status=open", "")
 	if err != nil {
 		t.Fatal(err)
@@ -358,7 +144,7 @@ func TestProvider(t *testing.T) {
 	// A code that was meant for somebody else's conversation: PKCE.
 	one, _ := w.BeginOIDC(ctx, "/", "")
 	two, _ := w.BeginOIDC(ctx, "/", "")
-	theirs, _ := r.visit(t, one.URL, func(r *request) { r.sub = "eve-sub" })
+	theirs, _ := r.visit(t, one.URL, func(r *identitytest.Request) { r.Subject = "eve-sub" })
 	mine, _ := r.visit(t, two.URL, maria)
 	_, _, _, err = w.FinishOIDC(ctx, url.Values{"code": theirs["code"], "state": mine["state"]}, two.Secret, meta)
 	refused(t, "another's code", err, identity.WrongCode)
@@ -387,7 +173,7 @@ func TestProvider(t *testing.T) {
 
 	// Roles are the provider's of the last sign-in; a new sign-in takes one away from the old session too.
 	again, _ := w.BeginOIDC(ctx, "//evil.example/", "")
-	answer, _ = r.visit(t, again.URL, func(r *request) { maria(r); r.groups = []string{"coffer-aud"} })
+	answer, _ = r.visit(t, again.URL, func(r *identitytest.Request) { maria(r); r.Groups = []string{"coffer-aud"} })
 	if _, s, back, err = w.FinishOIDC(ctx, answer, again.Secret, meta); err != nil || back != "/" {
 		t.Fatal(back, err)
 	}
@@ -432,7 +218,7 @@ func mustQuery(t testing.TB, s string) url.Values {
 }
 
 // enter signs somebody in at the provider.
-func (r *realm) enter(w *world, who func(*request)) (string, identity.Session) {
+func (r *realm) enter(w *world, who func(*identitytest.Request)) (string, identity.Session) {
 	w.t.Helper()
 	to, err := w.BeginOIDC(ctx, "/", "")
 	if err != nil {
@@ -450,7 +236,7 @@ func TestProviderStepUp(t *testing.T) {
 	r := newRealm(t)
 	w := realTime(newWorld(t, r.config()))
 	cookie, first := r.enter(w, maria)
-	try := func(who func(*request)) (string, identity.Session, error) {
+	try := func(who func(*identitytest.Request)) (string, identity.Session, error) {
 		to, err := w.BeginOIDC(ctx, "/reveal", cookie)
 		if err != nil {
 			t.Fatal(err)
@@ -463,12 +249,12 @@ func TestProviderStepUp(t *testing.T) {
 		c, s, _, err := w.FinishOIDC(ctx, answer, to.Secret, meta)
 		return c, s, err
 	}
-	strong := func(r *request) { maria(r); r.acr, r.amr = "urn:strong", []string{"pwd", "otp", "mfa"} }
-	_, _, err := try(func(r *request) { strong(r); r.sub = "eve-sub" })
+	strong := func(r *identitytest.Request) { maria(r); r.ACR, r.AMR = "urn:strong", []string{"pwd", "otp", "mfa"} }
+	_, _, err := try(func(r *identitytest.Request) { strong(r); r.Subject = "eve-sub" })
 	refused(t, "somebody else proves who they are", err, identity.OtherPerson)
 	_, _, err = try(maria)
 	refused(t, "not as strong as asked for", err, identity.WeakSignIn)
-	_, _, err = try(func(r *request) { strong(r); r.at = r.at.Add(-5 * time.Minute) })
+	_, _, err = try(func(r *identitytest.Request) { strong(r); r.At = r.At.Add(-5 * time.Minute) })
 	refused(t, "not asked anew", err, identity.WeakSignIn)
 	w.live("the session is as it was", cookie)
 	next, s, err := try(strong)
@@ -493,16 +279,12 @@ func TestProviderKeys(t *testing.T) {
 	r := newRealm(t)
 	w := realTime(newWorld(t, r.config()))
 	r.enter(w, maria)
-	r.mu.Lock()
-	r.key, r.kid = testKeys()[1], "key-2"
-	r.mu.Unlock()
+	r.Change(func(s *identitytest.Settings) { s.Key, s.KeyID = testKeys()[1], "key-2" })
 	w.pass(31 * time.Second)
 	r.enter(w, maria)
 
 	// The document promises the parameter iss: without it, or with another's, nothing is taken.
-	r.mu.Lock()
-	r.answersIss = true
-	r.mu.Unlock()
+	r.Change(func(s *identitytest.Settings) { s.AnswersIss = true })
 	w = realTime(newWorld(t, r.config()))
 	to, err := w.BeginOIDC(ctx, "/", "")
 	if err != nil {
@@ -516,9 +298,7 @@ func TestProviderKeys(t *testing.T) {
 		t.Errorf("with iss: %v", err)
 	}
 
-	r.mu.Lock()
-	r.redirect = "https://evil.example/auth/callback"
-	r.mu.Unlock()
+	r.Change(func(s *identitytest.Settings) { s.Redirect = "https://evil.example/auth/callback" })
 	if to, err = w.BeginOIDC(ctx, "/", ""); err != nil {
 		t.Fatal(err)
 	}
@@ -535,9 +315,7 @@ func TestProviderKeys(t *testing.T) {
 	}
 
 	// The provider is away: an outage, and no refusal; nobody gets in.
-	r.mu.Lock()
-	r.down, r.redirect = true, "https://coffer.example"+identity.CallbackPath
-	r.mu.Unlock()
+	r.Change(func(s *identitytest.Settings) { s.Down, s.Redirect = true, redirect })
 	w = realTime(newWorld(t, r.config()))
 	if _, err := w.BeginOIDC(ctx, "/", ""); !errors.Is(err, coffer.ErrUnavailable) {
 		t.Errorf("the provider is away: %v", err)
@@ -554,15 +332,15 @@ func TestBackChannelLogout(t *testing.T) {
 	r := newRealm(t)
 	w := realTime(newWorld(t, r.config()))
 	mariaIn, _ := r.enter(w, maria)
-	eveIn, _ := r.enter(w, func(r *request) { r.sub = "eve-sub" })
+	eveIn, _ := r.enter(w, func(r *identitytest.Request) { r.Subject = "eve-sub" })
 	now := w.now().Unix()
 	events := map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}}
 	token := func(set ...any) string {
-		c := map[string]any{"iss": r.URL, "aud": clientID, "iat": now, "exp": now + 120, "jti": rand.Text(), "events": events}
+		c := map[string]any{"iss": r.URL, "aud": identitytest.ClientID, "iat": now, "exp": now + 120, "jti": rand.Text(), "events": events}
 		for i := 0; i < len(set); i += 2 {
 			c[set[i].(string)] = set[i+1]
 		}
-		return compact(asJSON(map[string]any{"alg": "RS256", "typ": "logout+jwt", "kid": r.kid}), asJSON(c), signRS256(r.key))
+		return compact(asJSON(map[string]any{"alg": "RS256", "typ": "logout+jwt", "kid": r.Settings().KeyID}), asJSON(c), signRS256(r.Settings().Key))
 	}
 	for what, bad := range map[string]struct {
 		raw  string
@@ -635,7 +413,7 @@ func TestIDTokens(t *testing.T) {
 	}))
 	t.Cleanup(self.Close)
 	w := newWorld(t, identity.Config{Provider: &identity.Provider{
-		Issuer: self.URL, ClientID: clientID, Roles: identity.Mapping{Claim: "groups", Values: map[string]string{"eng": access.RoleEngineer}},
+		Issuer: self.URL, ClientID: identitytest.ClientID, Roles: identity.Mapping{Claim: "groups", Values: map[string]string{"eng": access.RoleEngineer}},
 	}})
 	now := w.now().Unix()
 	type set = map[string]any
@@ -647,11 +425,11 @@ func TestIDTokens(t *testing.T) {
 		want   identity.Cause
 	}{
 		{"right", nil, nil, nil, ""},
-		{"right, with a party", nil, set{"aud": []string{clientID, "other"}, "azp": clientID}, nil, ""},
+		{"right, with a party", nil, set{"aud": []string{identitytest.ClientID, "other"}, "azp": identitytest.ClientID}, nil, ""},
 		{"another's nonce", nil, set{"nonce": "another"}, nil, identity.WrongNonce},
 		{"no nonce", nil, set{"nonce": nil}, nil, identity.WrongNonce},
 		{"for another client", nil, set{"aud": "other"}, nil, identity.WrongAudience},
-		{"for several, no party", nil, set{"aud": []string{clientID, "other"}}, nil, identity.WrongParty},
+		{"for several, no party", nil, set{"aud": []string{identitytest.ClientID, "other"}}, nil, identity.WrongParty},
 		{"for another party", nil, set{"azp": "other"}, nil, identity.WrongParty},
 		{"of another issuer", nil, set{"iss": "https://evil.example"}, nil, identity.WrongIssuer},
 		{"expired", nil, set{"iat": now - 1000, "exp": now - 61}, nil, identity.Expired},
@@ -674,7 +452,7 @@ func TestIDTokens(t *testing.T) {
 		q := mustQuery(t, to.URL)
 		header := set{"alg": "RS256", "kid": "rsa-1", "typ": "JWT"}
 		claims := set{
-			"iss": self.URL, "aud": clientID, "sub": "s", "iat": now, "exp": now + 600, "nonce": q.Get("nonce"), "auth_time": now, "groups": "eng",
+			"iss": self.URL, "aud": identitytest.ClientID, "sub": "s", "iat": now, "exp": now + 600, "nonce": q.Get("nonce"), "auth_time": now, "groups": "eng",
 		}
 		for from, into := range map[*set]set{&c.header: header, &c.claims: claims} {
 			for k, v := range *from {

@@ -97,6 +97,7 @@ type screen struct {
 	status int    // 0: 200
 
 	to   string // where to go on, by GET
+	away string // an address of the provider of identities, where to go on
 	said string // what was done, in a sentence, shown there
 	// warned is what was not done, and why, shown there.
 	warned string
@@ -235,6 +236,12 @@ func (s *Server) show(w http.ResponseWriter, v *visit, sc *screen) {
 	}
 	for _, k := range sc.cookies {
 		http.SetCookie(w, k)
+	}
+	if sc.away != "" {
+		// Not by a redirect: browsers hold form-action of the page with the form against where a form is sent on to, too (CSP Level 3,
+		// section 6.4.1.1), and that of every page is ours alone.
+		sc.page, sc.title, sc.data = "away", "Going on", sc.away
+		h.Set("Refresh", "0; url="+sc.away)
 	}
 	switch {
 	case sc.to != "":

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -26,6 +27,8 @@ type browser struct {
 	*portal
 	ctx context.Context
 	axe string
+
+	others []string // origins that it may ask beside the portal's
 
 	mu      *sync.Mutex
 	foreign *[]string // requests that left the origin, of everybody in this browser
@@ -89,7 +92,7 @@ func (b *browser) listen() {
 	if err := chromedp.Listen(b.ctx, func(ev any) {
 		if e, ok := ev.(*network.EventRequestWillBeSent); ok {
 			u, err := url.Parse(e.Request.URL)
-			if err != nil || u.Scheme+"://"+u.Host != b.at && u.Scheme != "about" && u.Scheme != "data" {
+			if err != nil || u.Scheme+"://"+u.Host != b.at && !slices.Contains(b.others, u.Scheme+"://"+u.Host) && u.Scheme != "about" && u.Scheme != "data" {
 				b.mu.Lock()
 				*b.foreign = append(*b.foreign, e.Request.URL)
 				b.mu.Unlock()

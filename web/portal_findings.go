@@ -507,16 +507,16 @@ func (s *Server) tabs(ctx context.Context, v *visit, p *findingsPage, now triage
 			return err
 		}
 		c.filters = append(c.filters, now.Override(muted).Override(words))
-		c.into = append(c.into, func(sum triage.Sum) {
+		c.into = append(c.into, func(n int) {
 			pairs := slices.DeleteFunc(now.Pairs(), func(pair string) bool { return pair == unmuted })
 			if all, err := triage.ParseFilter(pairs...); err == nil { // they were read a moment ago
-				p.Muted = linked{N: sum.Findings, To: "/findings?" + keep(all.String(), url.Values{"order": {p.Order}, "cols": {cols}})}
+				p.Muted = linked{N: n, To: "/findings?" + keep(all.String(), url.Values{"order": {p.Order}, "cols": {cols}})}
 			}
 		})
 	}
-	sums, err := s.Desk.Counts(ctx, v.ask, c.filters...)
-	for i, sum := range sums {
-		c.into[i](sum)
+	counts, err := s.Desk.Counts(ctx, v.ask, c.filters...)
+	for i, n := range counts {
+		c.into[i](n)
 	}
 	return err
 }
@@ -532,14 +532,14 @@ func (s *Server) without(ctx context.Context, v *visit, p *findingsPage, f triag
 		}
 		filters = append(filters, rest)
 	}
-	sums, err := s.Desk.Counts(ctx, v.ask, filters...)
+	counts, err := s.Desk.Counts(ctx, v.ask, filters...)
 	if err != nil {
 		return err
 	}
-	for i, sum := range sums {
-		if sum.Findings > 0 {
+	for i, n := range counts {
+		if n > 0 {
 			c := p.Chips[i]
-			p.Hints = append(p.Hints, hintless{Name: c.Field + " " + c.Op + " " + c.Value, N: sum.Findings, To: c.Without})
+			p.Hints = append(p.Hints, hintless{Name: c.Field + " " + c.Op + " " + c.Value, N: n, To: c.Without})
 		}
 	}
 	return nil

@@ -144,7 +144,7 @@ func link(pairs ...string) (string, triage.Filter, error) {
 // counter gathers filters, to be counted together, each with where its number goes.
 type counter struct {
 	filters []triage.Filter
-	into    []func(triage.Sum)
+	into    []func(int)
 	err     error
 }
 
@@ -154,7 +154,7 @@ func (c *counter) add(into func(n int, to string), pairs ...string) {
 		c.err = err
 	}
 	c.filters = append(c.filters, f)
-	c.into = append(c.into, func(s triage.Sum) { into(s.Findings, to) })
+	c.into = append(c.into, func(n int) { into(n, to) })
 }
 
 func (s *Server) overview(ctx context.Context, v *visit) (*screen, error) {
@@ -255,13 +255,13 @@ func (s *Server) overview(ctx context.Context, v *visit) (*screen, error) {
 	if c.err != nil {
 		return nil, c.err
 	}
-	sums, err := s.Desk.Counts(ctx, v.ask, c.filters...)
+	counts, err := s.Desk.Counts(ctx, v.ask, c.filters...)
 	if err != nil {
 		return nil, err
 	}
 	all := 0
-	for i, sum := range sums {
-		c.into[i](sum)
+	for i, n := range counts {
+		c.into[i](n)
 	}
 	most = 1
 	for _, row := range p.Heat {

@@ -286,9 +286,9 @@ func (p *settingsPage) queues(ctx context.Context, s *Server, v *visit) error {
 	if c.err != nil {
 		return c.err
 	}
-	sums, err := s.Desk.Counts(ctx, v.ask, c.filters...)
-	for i, sum := range sums {
-		c.into[i](sum)
+	counts, err := s.Desk.Counts(ctx, v.ask, c.filters...)
+	for i, n := range counts {
+		c.into[i](n)
 	}
 	return err
 }

@@ -111,15 +111,7 @@ func (s *Server) signInPages() {
 		if err != nil {
 			return s.in(v, p, "", err)
 		}
-		// form-action holds for where a form is sent on to, too.
-		out, err := url.Parse(way.URL)
-		if err != nil {
-			return nil, fmt.Errorf("address of the provider: %w", coffer.ErrUnavailable)
-		}
-		policy := strings.Replace(portalPolicy, "form-action 'self'", "form-action 'self' "+out.Scheme+"://"+out.Host, 1)
-		return &screen{
-			to: way.URL, cookies: []*http.Cookie{hostCookie(providerCookie, way.Secret, 10*time.Minute)}, header: http.Header{"Content-Security-Policy": {policy}},
-		}, nil
+		return &screen{away: way.URL, cookies: []*http.Cookie{hostCookie(providerCookie, way.Secret, 10*time.Minute)}}, nil
 	})
 	s.page(&route{id: "callback", method: http.MethodGet, path: identity.CallbackPath}, func(ctx context.Context, v *visit) (*screen, error) {
 		p := signInPage{To: "/overview", At: "provider"}
@@ -135,17 +127,17 @@ func (s *Server) signInPages() {
 		return s.in(v, p, cookie, err)
 	})
 	s.page(&route{id: "sign-out", method: http.MethodPost, path: "/sign-out"}, func(ctx context.Context, v *visit) (*screen, error) {
-		to := "/sign-in"
+		out := signedOut()
 		if s.People != nil {
 			provider, err := s.People.SignOut(ctx, v.meta().Cookie, v.meta())
 			if err != nil {
 				return nil, err
 			}
 			if provider != "" {
-				to = provider
+				out.to, out.away = "", provider
 			}
 		}
-		return signedOut(to), nil
+		return out, nil
 	})
 	s.page(&route{id: "sessions", method: http.MethodGet, path: "/sessions", action: access.SessionEnd}, func(ctx context.Context, v *visit) (*screen, error) {
 		if s.People == nil {
@@ -172,7 +164,7 @@ func (s *Server) signInPages() {
 			if err := s.People.SignOutEverywhere(ctx, v.ask, v.ask.Caller.ID); err != nil {
 				return nil, err
 			}
-			return signedOut("/sign-in"), nil
+			return signedOut(), nil
 		}
 		if err := s.People.EndSession(ctx, v.ask, v.ask.Caller.ID, v.field("session")); err != nil {
 			return nil, err
@@ -208,9 +200,9 @@ func (v *visit) setup() (name, secret string) {
 }
 
 // signedOut leaves nothing of the session in the browser, pages kept for the back button included.
-func signedOut(to string) *screen {
+func signedOut() *screen {
 	return &screen{
-		to: to, cookies: []*http.Cookie{hostCookie(SessionCookie, "", -1)},
+		to: "/sign-in", cookies: []*http.Cookie{hostCookie(SessionCookie, "", -1)},
 		header: http.Header{"Clear-Site-Data": {`"cache", "storage"`}},
 	}
 }

@@ -20,6 +20,12 @@ import (
 // the page of before counts.
 func (b *browser) loads(do func()) {
 	b.Helper()
+	b.loadsWhere("true", do)
+}
+
+// loadsWhere waits for a page of which an expression is true, over those on the way.
+func (b *browser) loadsWhere(expression string, do func()) {
+	b.Helper()
 	eval[bool](b, "(window.before = true)")
 	loaded := chromedp.Events(b.ctx, page.LoadEventFired)
 	do()
@@ -27,7 +33,7 @@ func (b *browser) loads(do func()) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if !eval[bool](b, "!!window.before") {
+		if eval[bool](b, "!window.before && "+expression) {
 			break
 		}
 	}
