@@ -87,6 +87,13 @@ func (h hand) letter(keys, selector string) {
 	}
 }
 
+// dialog opens the dialog in which something about a fix is asked once more.
+func (h hand) dialog(step string) {
+	h.Helper()
+	h.use(`a[data-dialog="` + step + `"]`)
+	h.until(`document.getElementById("` + step + `").open`)
+}
+
 // row opens the row of a list that the selector is the link of.
 func (h hand) row(selector string) {
 	h.Helper()
@@ -251,8 +258,8 @@ func moonTrust(t *testing.T, keys bool) {
 		t.Helper()
 		me.letter("gx", `.places a[href="/fixes"]`)
 		me.row(`a[data-row][href="` + fix + `"]`)
-		me.follow(`a[href="` + fix + `/apply"]`)
-		me.follow(`form[action="` + fix + `/apply"] button[type=submit]`)
+		me.dialog("apply")
+		me.follow("#apply button[type=submit]")
 	}
 	fix := plan()
 	apply(fix)
@@ -263,8 +270,8 @@ func moonTrust(t *testing.T, keys bool) {
 	me.clean(value)
 
 	// It is put back, planned anew, and applied again.
-	me.follow(`a[href="` + fix + `/undo"]`)
-	me.follow(`form[action="` + fix + `/undo"] button[type=submit]`)
+	me.dialog("undo")
+	me.follow("#undo button[type=submit]")
 	me.settles("back byte for byte")
 	me.follow(`.crumbs a[href="` + finding + `"]`)
 	fix = plan()
@@ -283,9 +290,9 @@ func moonTrust(t *testing.T, keys bool) {
 	me.letter("gx", `.places a[href="/fixes"]`)
 	me.follow(`.tabs a[href="/fixes?show=undo"]`)
 	me.row(`a[data-row][href="` + fix + `"]`)
-	me.follow(`a[href="` + fix + `/purge"]`)
-	me.fill("#bucket", eval[string](b, `document.querySelector("label[for=bucket] code").textContent`))
-	me.follow("button.danger")
+	me.dialog("purge")
+	me.fill("#purge [name=bucket]", eval[string](b, `document.querySelector("#purge label code").textContent`))
+	me.follow("#purge button.danger")
 	me.settles("cannot come back")
 	me.follow(`a[href="/certificates/` + strings.TrimPrefix(fix, "/fixes/") + `"]`)
 	me.says("None can be recovered")
