@@ -342,7 +342,7 @@ func (r *run) finding(ctx context.Context, d macie.Document) (gap GapKind, isNew
 func (r *run) result(ctx context.Context, at string) (string, error) {
 	loc, err := macie.ParseResultLocation(at)
 	if err != nil || loc.Unset && r.p.Results.Bucket == "" {
-		return resultUnset, nil
+		return resultUnset, nil //nolint:nilerr // a location that says nothing is one that is not set
 	}
 	if loc = r.p.Results.fill(loc); !r.p.mayRead(loc.Bucket) {
 		return resultUnset, nil
