@@ -96,15 +96,19 @@ addEventListener('keydown', (event) => {
   }
 });
 
-// Enter on a link that opens a dialog is used up by that: what the browser makes of the key next would go to the dialog's first field and
-// send its form, unasked. The same goes for a key that is held.
-document.addEventListener('keydown', (event) => {
+// Enter on a link that opens a dialog is used up by that, until it is let go: what the browser makes of the key next would go to the
+// dialog's first field and send its form, unasked.
+let held = false;
+addEventListener('keydown', (event) => {
   if (event.key !== 'Enter') return;
-  if (event.repeat) { if (event.target.closest('dialog')) event.preventDefault(); return; }
+  if (held || event.repeat && event.target.closest('dialog')) { event.preventDefault(); return; }
   if (!event.target.matches('[data-dialog]') || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
+  held = true;
   event.target.click();
 }, true);
+addEventListener('keypress', (event) => { if (held && event.key === 'Enter') event.preventDefault(); }, true);
+addEventListener('keyup', (event) => { if (event.key === 'Enter') held = false; }, true);
 
 // Dialogs over pages that work without them: the link says what the form in the dialog is about, and leads to the form's own page otherwise.
 for (const link of all('[data-dialog]')) {
