@@ -343,7 +343,6 @@ func fail(w http.ResponseWriter, status int, code string) {
 func Build(t testing.TB, dir, pkg string) string {
 	t.Helper()
 	name := filepath.Join(dir, "bootstrap")
-	//nolint:gosec // a package of this module
 	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-tags=lambda.norpc", "-o", name, pkg)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go build %s: %v: %s", pkg, err, out)
