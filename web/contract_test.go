@@ -49,12 +49,12 @@ func TestContractByAStranger(t *testing.T) {
 	srv.Start()
 	defer srv.Close()
 	for _, token := range []string{"engineer+auditor+privacy-officer+platform/user"} {
-		cmd := exec.CommandContext(t.Context(), command, "run", srv.URL+"/v1/openapi.json",
+		cmd := exec.CommandContext(t.Context(), command[0], append(command[1:], "run", srv.URL+"/v1/openapi.json",
 			"--checks", "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance,unsupported_method",
 			"--phases", "examples,coverage,fuzzing", "--max-examples", "2", "--seed", "1", "--workers", "2", "--request-timeout", "60", "--no-color",
 			"--header", "Authorization: Bearer "+token, "--header", "Host: "+srv.Listener.Addr().String(),
 			// These answer until they are told to stop.
-			"--exclude-operation-id", "follow-log", "--exclude-operation-id", "follow-job")
+			"--exclude-operation-id", "follow-log", "--exclude-operation-id", "follow-job")...)
 		cmd.Dir = t.TempDir()
 		out, err := cmd.CombinedOutput()
 		text := string(out)
