@@ -1,7 +1,6 @@
 package web_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -14,7 +13,7 @@ import (
 
 	"coffer"
 	"coffer/access"
-	"coffer/object"
+	"coffer/remedy/remedytest"
 )
 
 // hand is how a person uses a page: with the mouse, or with Tab, letters and Enter alone.
@@ -164,21 +163,6 @@ func (h hand) enter(role string) {
 	h.arrived("/overview")
 }
 
-// held are objects that are staged when the test says so, so that there is progress to be seen.
-type held struct {
-	object.Store
-	gate chan struct{}
-}
-
-func (s held) Stage(ctx context.Context, o coffer.Object, a object.Attrs, fill func(io.Writer) error) (object.Staged, error) {
-	select {
-	case <-s.gate:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	return s.Store.Stage(ctx, o, a, fill)
-}
-
 // TestBrowserMoonTrustByMouse goes from sign-in to the certificate with the mouse.
 func TestBrowserMoonTrustByMouse(t *testing.T) { moonTrust(t, false) }
 
@@ -190,7 +174,7 @@ func TestBrowserMoonTrustByKeyboard(t *testing.T) { moonTrust(t, true) }
 func moonTrust(t *testing.T, keys bool) {
 	b := newBrowser(t, access.RoleEngineer, access.RoleApprover)
 	gate := make(chan struct{})
-	b.app.Remedy.Objects = held{b.app.Remedy.Objects, gate}
+	remedytest.Hold(b.app.Remedy, gate)
 	me, other := hand{b, keys}, hand{b.another(), keys}
 	for _, one := range []hand{me, other} {
 		one.do(chromedp.EmulateViewport(1440, 900))

@@ -144,7 +144,7 @@ func macieName(req *http.Request) string {
 		return "GetFindings"
 	case path == "/managed-data-identifiers/list":
 		return "ListManagedDataIdentifiers"
-	case path == "/macie":
+	case path == "/macie" && req.Method == http.MethodGet:
 		return "GetMacieSession"
 	case path == "/classification-export-configuration":
 		return "GetClassificationExportConfiguration"

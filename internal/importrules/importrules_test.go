@@ -148,7 +148,7 @@ var rules = []struct {
 	},
 	{
 		why: "nothing on one machine opens a connection: the network belongs to servers and cloud adapters",
-		who: not(in("web", "client", "identity", "notify", "app", "cmd/...", "object/s3", "envelope/kms", "store/dynamo", "macie/live",
+		who: not(in("web", "client", "identity", "identity/identitytest", "notify", "app", "cmd/...", "object/s3", "envelope/kms", "store/dynamo", "macie/live",
 			"internal/awsfake/...", "internal/awsmeter", "internal/lookalike", "internal/lambdaharness")),
 		what: in("net", "net/http"),
 	},
