@@ -59,7 +59,7 @@ func (c *workerCmd) Run(e *env) error {
 		done, failed, err := c.round(e)
 		switch {
 		case e.ctx.Err() != nil:
-			return nil // told to end; what is left waits
+			return nil //nolint:nilerr // told to end; what is left waits
 		case c.Once && (err != nil || done+failed == 0):
 			return err
 		case c.Once && done == 0:

@@ -28,7 +28,7 @@ import (
 // ClientID and ClientSecret are those of the one client, which is Coffer.
 const (
 	ClientID     = "coffer-portal"
-	ClientSecret = "a secret of the provider's client" //nolint:gosec // of tests
+	ClientSecret = "a secret of the provider's client"
 )
 
 // Settings are what a test can change while the provider runs.
@@ -64,20 +64,49 @@ type Request struct {
 	done         bool
 }
 
-func (r *Request) GetID() string                      { return r.id }
-func (r *Request) GetACR() string                     { return r.ACR }
-func (r *Request) GetAMR() []string                   { return r.AMR }
-func (r *Request) GetAudience() []string              { return []string{r.ClientID} }
-func (r *Request) GetAuthTime() time.Time             { return r.At }
-func (r *Request) GetClientID() string                { return r.ClientID }
-func (r *Request) GetNonce() string                   { return r.Nonce }
-func (r *Request) GetRedirectURI() string             { return r.RedirectURI }
-func (r *Request) GetScopes() []string                { return r.Scopes }
-func (r *Request) GetState() string                   { return r.State }
-func (r *Request) GetSubject() string                 { return r.Subject }
-func (r *Request) Done() bool                         { return r.done }
+// GetID implements op.AuthRequest.
+func (r *Request) GetID() string { return r.id }
+
+// GetACR implements op.AuthRequest.
+func (r *Request) GetACR() string { return r.ACR }
+
+// GetAMR implements op.AuthRequest.
+func (r *Request) GetAMR() []string { return r.AMR }
+
+// GetAudience implements op.AuthRequest.
+func (r *Request) GetAudience() []string { return []string{r.ClientID} }
+
+// GetAuthTime implements op.AuthRequest.
+func (r *Request) GetAuthTime() time.Time { return r.At }
+
+// GetClientID implements op.AuthRequest.
+func (r *Request) GetClientID() string { return r.ClientID }
+
+// GetNonce implements op.AuthRequest.
+func (r *Request) GetNonce() string { return r.Nonce }
+
+// GetRedirectURI implements op.AuthRequest.
+func (r *Request) GetRedirectURI() string { return r.RedirectURI }
+
+// GetScopes implements op.AuthRequest.
+func (r *Request) GetScopes() []string { return r.Scopes }
+
+// GetState implements op.AuthRequest.
+func (r *Request) GetState() string { return r.State }
+
+// GetSubject implements op.AuthRequest.
+func (r *Request) GetSubject() string { return r.Subject }
+
+// Done implements op.AuthRequest.
+func (r *Request) Done() bool { return r.done }
+
+// GetResponseType implements op.AuthRequest.
 func (r *Request) GetResponseType() oidc.ResponseType { return r.ResponseType }
+
+// GetResponseMode implements op.AuthRequest.
 func (r *Request) GetResponseMode() oidc.ResponseMode { return r.ResponseMode }
+
+// GetCodeChallenge implements op.AuthRequest.
 func (r *Request) GetCodeChallenge() *oidc.CodeChallenge {
 	return &oidc.CodeChallenge{Challenge: r.CodeChallenge, Method: r.CodeChallengeMethod}
 }
@@ -168,6 +197,7 @@ func (p *Provider) login(rw http.ResponseWriter, req *http.Request, people map[s
 	http.Redirect(rw, req, "/authorize/callback?id="+id, http.StatusSeeOther)
 }
 
+// CreateAuthRequest implements op.Storage.
 func (p *Provider) CreateAuthRequest(_ context.Context, a *oidc.AuthRequest, _ string) (op.AuthRequest, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -176,6 +206,7 @@ func (p *Provider) CreateAuthRequest(_ context.Context, a *oidc.AuthRequest, _ s
 	return req, nil
 }
 
+// AuthRequestByID implements op.Storage.
 func (p *Provider) AuthRequestByID(_ context.Context, id string) (op.AuthRequest, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -185,6 +216,7 @@ func (p *Provider) AuthRequestByID(_ context.Context, id string) (op.AuthRequest
 	return nil, errors.New("no such request")
 }
 
+// AuthRequestByCode implements op.Storage.
 func (p *Provider) AuthRequestByCode(ctx context.Context, code string) (op.AuthRequest, error) {
 	p.mu.Lock()
 	id := p.codes[code]
@@ -192,6 +224,7 @@ func (p *Provider) AuthRequestByCode(ctx context.Context, code string) (op.AuthR
 	return p.AuthRequestByID(ctx, id)
 }
 
+// SaveAuthCode implements op.Storage.
 func (p *Provider) SaveAuthCode(_ context.Context, id, code string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -199,6 +232,7 @@ func (p *Provider) SaveAuthCode(_ context.Context, id, code string) error {
 	return nil
 }
 
+// DeleteAuthRequest implements op.Storage.
 func (p *Provider) DeleteAuthRequest(_ context.Context, id string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -206,6 +240,7 @@ func (p *Provider) DeleteAuthRequest(_ context.Context, id string) error {
 	return nil
 }
 
+// CreateAccessToken implements op.Storage.
 func (p *Provider) CreateAccessToken(context.Context, op.TokenRequest) (string, time.Time, error) {
 	return rand.Text(), time.Now().Add(5 * time.Minute), nil
 }
@@ -228,22 +263,26 @@ func (s signing) Key() any {
 	return s.key
 }
 
+// SigningKey implements op.Storage.
 func (p *Provider) SigningKey(context.Context) (op.SigningKey, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return signing{id: p.now.KeyID, key: p.now.Key}, nil
 }
 
+// SignatureAlgorithms implements op.Storage.
 func (p *Provider) SignatureAlgorithms(context.Context) ([]jose.SignatureAlgorithm, error) {
 	return []jose.SignatureAlgorithm{jose.RS256}, nil
 }
 
+// KeySet implements op.Storage.
 func (p *Provider) KeySet(context.Context) ([]op.Key, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return []op.Key{signing{id: p.now.KeyID, key: p.now.Key, public: true}}, nil
 }
 
+// GetClientByClientID implements op.Storage.
 func (p *Provider) GetClientByClientID(_ context.Context, id string) (op.Client, error) {
 	if id != ClientID {
 		return nil, errors.New("no such client")
@@ -251,6 +290,7 @@ func (p *Provider) GetClientByClientID(_ context.Context, id string) (op.Client,
 	return portal{p.Settings().Redirect}, nil
 }
 
+// AuthorizeClientIDSecret implements op.Storage.
 func (p *Provider) AuthorizeClientIDSecret(_ context.Context, id, secret string) error {
 	if id != ClientID || secret != ClientSecret {
 		return errors.New("wrong client")
@@ -258,10 +298,12 @@ func (p *Provider) AuthorizeClientIDSecret(_ context.Context, id, secret string)
 	return nil
 }
 
+// SetUserinfoFromScopes implements op.Storage.
 func (p *Provider) SetUserinfoFromScopes(context.Context, *oidc.UserInfo, string, string, []string) error {
 	return nil
 }
 
+// SetUserinfoFromRequest implements op.Storage.
 func (p *Provider) SetUserinfoFromRequest(_ context.Context, info *oidc.UserInfo, token op.IDTokenRequest, _ []string) error {
 	req, ok := token.(*Request)
 	if !ok {
@@ -277,6 +319,7 @@ func (p *Provider) SetUserinfoFromRequest(_ context.Context, info *oidc.UserInfo
 // TerminateSession ends nothing: who comes again is asked again.
 func (p *Provider) TerminateSession(context.Context, string, string) error { return nil }
 
+// Health implements op.Storage.
 func (p *Provider) Health(context.Context) error { return nil }
 
 // portal is Coffer as the provider's client.
