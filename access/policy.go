@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"net/netip"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +18,7 @@ import (
 	"github.com/cedar-policy/cedar-go"
 
 	"coffer"
+	"coffer/internal/lazyregexp"
 )
 
 // Limits of a policy set.
@@ -144,7 +144,7 @@ func (p *Policy) add(file string, body []byte) error {
 		if pol.Effect() == cedar.Forbid {
 			p.advice[id] = string(notes["advice"])
 		}
-		for _, m := range roleName.FindAllSubmatch(pol.MarshalCedar(), -1) {
+		for _, m := range roleName().FindAllSubmatch(pol.MarshalCedar(), -1) {
 			if i, ok := slices.BinarySearch(p.roles, string(m[1])); !ok {
 				p.roles = slices.Insert(p.roles, i, string(m[1]))
 			}
@@ -175,7 +175,7 @@ func (p *Policy) IDs() []string {
 }
 
 // roleName finds the roles in a policy as Cedar writes it back, without its comments.
-var roleName = regexp.MustCompile(`Role::"([A-Za-z0-9._-]+)"`)
+var roleName = lazyregexp.New(`Role::"([A-Za-z0-9._-]+)"`)
 
 // Roles returns the roles that the policies name, sorted.
 func (p *Policy) Roles() []string { return slices.Clone(p.roles) }

@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 
@@ -20,6 +19,7 @@ import (
 	"coffer/format/detect"
 	"coffer/grant"
 	"coffer/identity"
+	"coffer/internal/lazyregexp"
 	"coffer/notify"
 	"coffer/pipeline"
 	"coffer/remedy"
@@ -85,7 +85,7 @@ func (m *Macie) results() (pipeline.Place, error) {
 	}
 	rest, ok := strings.CutPrefix(m.Results, "s3://")
 	bucket, prefix, _ := strings.Cut(rest, "/")
-	if !ok || !bucketName.MatchString(bucket) || len(prefix) > 512 {
+	if !ok || !bucketName().MatchString(bucket) || len(prefix) > 512 {
 		return pipeline.Place{}, fmt.Errorf("configuration: macie: results: write s3://BUCKET or s3://BUCKET/PREFIX: %w", coffer.ErrInvalid)
 	}
 	if prefix != "" && !strings.HasSuffix(prefix, "/") {
@@ -94,7 +94,10 @@ func (m *Macie) results() (pipeline.Place, error) {
 	return pipeline.Place{Bucket: bucket, Prefix: prefix}, nil
 }
 
-var bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+var (
+	bucketName = lazyregexp.New(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+	reasonCode = lazyregexp.New(`^[a-z0-9-]{1,40}$`)
+)
 
 // TLS names the files of a certificate with its chain and of its key, in PEM. Relative to the home. They are read again for every
 // connection's certificate once they have changed, so that a renewed one needs no restart.
@@ -223,7 +226,7 @@ func (c *Config) Check(home string) error {
 		return fmt.Errorf("configuration: access: %w", err)
 	}
 	for _, r := range c.Reasons {
-		if !regexp.MustCompile(`^[a-z0-9-]{1,40}$`).MatchString(r) {
+		if !reasonCode().MatchString(r) {
 			return fmt.Errorf("configuration: reasons: a code is lower-case letters, digits and hyphens: %w", coffer.ErrInvalid)
 		}
 	}

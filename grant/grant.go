@@ -27,7 +27,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,6 +37,7 @@ import (
 	"coffer"
 	"coffer/access"
 	"coffer/audit"
+	"coffer/internal/lazyregexp"
 	"coffer/store"
 	"coffer/triage"
 )
@@ -156,11 +156,11 @@ func (g *Grants) turn(ask access.Ask, a Act) (end func()) {
 	}
 }
 
-var ticketForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9#/._-]{0,63}$`)
+var ticketForm = lazyregexp.New(`^[A-Za-z0-9][A-Za-z0-9#/._-]{0,63}$`)
 
 // words checks and scrubs what a person wrote: the ticket of the context, and a note.
 func (g *Grants) words(c access.Context, note string) (string, error) {
-	if c.Ticket != "" && (!ticketForm.MatchString(c.Ticket) || g.Scrub(c.Ticket) != c.Ticket) {
+	if c.Ticket != "" && (!ticketForm().MatchString(c.Ticket) || g.Scrub(c.Ticket) != c.Ticket) {
 		return "", fmt.Errorf("ticket is at most 64 letters, digits and #/._- and not a long number: %w", coffer.ErrInvalid)
 	}
 	note = g.Scrub(strings.TrimSpace(note))

@@ -3,19 +3,16 @@ package identity
 import (
 	"context"
 	"errors"
-	"regexp"
 	"slices"
-	"sync"
 
 	"coffer"
 	"coffer/access"
+	"coffer/internal/lazyregexp"
 )
 
 // signerARN matches the ARNs of roles, of sessions of roles and of users (IAM User Guide, "IAM identifiers"). The ARN of a session has no
 // path; the names of roles are unique in an account whatever their paths.
-var signerARN = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`^arn:(aws[a-z-]*):(?:iam::([0-9]{12}):(role|user)/(?:[!-.0-~]+/)*([\w+=,.@-]{1,64})|sts::([0-9]{12}):assumed-role/([\w+=,.@-]{1,64})/[\w+=,.@-]{2,64})$`)
-})
+var signerARN = lazyregexp.New(`^arn:(aws[a-z-]*):(?:iam::([0-9]{12}):(role|user)/(?:[!-.0-~]+/)*([\w+=,.@-]{1,64})|sts::([0-9]{12}):assumed-role/([\w+=,.@-]{1,64})/[\w+=,.@-]{2,64})$`)
 
 // parseSigner returns the role or user that an ARN names, in a form that is the same for a role and all its sessions.
 func parseSigner(arn string) (string, bool) {

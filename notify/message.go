@@ -3,7 +3,6 @@ package notify
 import (
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,6 +10,7 @@ import (
 
 	"coffer/access"
 	"coffer/audit"
+	"coffer/internal/lazyregexp"
 )
 
 // Message is what leaves the installation about one entry of the log: ids, types, states and counts. Objects have opaque ids and people
@@ -45,10 +45,10 @@ var told = map[string]bool{
 }
 
 // tellable is the form of what a message repeats: a code, an id or a number. Free text has blanks.
-var tellable = regexp.MustCompile(`^[A-Za-z0-9_.,:+/-]{1,200}$`)
+var tellable = lazyregexp.New(`^[A-Za-z0-9_.,:+/-]{1,200}$`)
 
 func tell(s string) string {
-	if tellable.MatchString(s) {
+	if tellable().MatchString(s) {
 		return s
 	}
 	return ""

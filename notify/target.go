@@ -8,13 +8,13 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"coffer"
 	"coffer/audit"
+	"coffer/internal/lazyregexp"
 )
 
 // Kind says what is at a target.
@@ -76,9 +76,9 @@ type Target struct {
 }
 
 var (
-	nameForm    = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,39}$`)
-	prefixForm  = regexp.MustCompile(`^[A-Za-z0-9!_.*'()/=-]{0,200}$`)
-	accountForm = regexp.MustCompile(`^[A-Za-z0-9-]{1,40}$`)
+	nameForm    = lazyregexp.New(`^[a-z0-9][a-z0-9-]{0,39}$`)
+	prefixForm  = lazyregexp.New(`^[A-Za-z0-9!_.*'()/=-]{0,200}$`)
+	accountForm = lazyregexp.New(`^[A-Za-z0-9-]{1,40}$`)
 )
 
 // http reports whether the target is a receiver of HTTP requests.
@@ -93,7 +93,7 @@ func Check(targets []Target) error {
 	seen := map[string]bool{}
 	for i := range targets {
 		t := &targets[i]
-		if !nameForm.MatchString(t.Name) {
+		if !nameForm().MatchString(t.Name) {
 			return fmt.Errorf("notify[%d]: name: lower-case letters, digits and hyphens, at most 40: %w", i, coffer.ErrInvalid)
 		}
 		if seen[t.Name] {
@@ -163,9 +163,9 @@ func (t *Target) check() error {
 		switch {
 		case t.To == "":
 			return wrong("to: write s3:BUCKET or dir:PATH")
-		case !prefixForm.MatchString(t.Prefix) || strings.Contains(t.Prefix, "//") || strings.HasPrefix(t.Prefix, "/") || strings.Contains(t.Prefix, ".."):
+		case !prefixForm().MatchString(t.Prefix) || strings.Contains(t.Prefix, "//") || strings.HasPrefix(t.Prefix, "/") || strings.Contains(t.Prefix, ".."):
 			return wrong("prefix: letters, digits and !_.*'()/=- such as ext/coffer/, at most 200")
-		case !accountForm.MatchString(t.Account) || !accountForm.MatchString(t.Region):
+		case !accountForm().MatchString(t.Account) || !accountForm().MatchString(t.Region):
 			return wrong("account and region: both stand in the names of the files; letters, digits and hyphens")
 		}
 	default:

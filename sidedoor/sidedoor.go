@@ -10,12 +10,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
 	"coffer"
 	"coffer/internal/iam"
+	"coffer/internal/lazyregexp"
 	"coffer/object"
 )
 
@@ -42,8 +42,8 @@ var Limits = []string{
 }
 
 var (
-	roleARN    = regexp.MustCompile(`^arn:aws[a-z-]{0,20}:(iam|sts)::[0-9]{12}:(role|user)/[A-Za-z0-9+=,.@_/*-]{1,512}$`)
-	bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+	roleARN    = lazyregexp.New(`^arn:aws[a-z-]{0,20}:(iam|sts)::[0-9]{12}:(role|user)/[A-Za-z0-9+=,.@_/*-]{1,512}$`)
+	bucketName = lazyregexp.New(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
 )
 
 // Rules say whom a policy leaves in.
@@ -64,13 +64,13 @@ func Policy(r Rules) ([]byte, error) {
 		return nil, fmt.Errorf("side door: name the roles of Coffer, or it could not fix what it tagged: %w", coffer.ErrInvalid)
 	}
 	for _, a := range slices.Concat(r.Readers, r.Coffer) {
-		if !roleARN.MatchString(a) || strings.Contains(a, ":role/*") || strings.Contains(a, ":user/*") {
+		if !roleARN().MatchString(a) || strings.Contains(a, ":role/*") || strings.Contains(a, ":user/*") {
 			return nil, fmt.Errorf("side door: write the ARN of a role or user, arn:aws:iam::ACCOUNT:role/NAME: %w", coffer.ErrInvalid)
 		}
 	}
 	on := "arn:aws:s3:::*/*"
 	if r.Bucket != "" {
-		if !bucketName.MatchString(r.Bucket) {
+		if !bucketName().MatchString(r.Bucket) {
 			return nil, fmt.Errorf("side door: name of a bucket: %w", coffer.ErrInvalid)
 		}
 		on = "arn:aws:s3:::" + r.Bucket + "/*"
@@ -204,7 +204,7 @@ func (s Situation) unnamed() (out []Access) {
 var publicGroups = []string{"http://acs.amazonaws.com/groups/global/AllUsers", "http://acs.amazonaws.com/groups/global/AuthenticatedUsers"}
 
 // accountID finds account ids in a policy.
-var accountID = regexp.MustCompile(`[0-9]{12}`)
+var accountID = lazyregexp.New(`[0-9]{12}`)
 
 // nobody is the name of a role that no policy names.
 const nobody = "role/coffer-sidedoor-a-role-that-no-policy-names"
@@ -227,7 +227,7 @@ func (s Situation) Closed() (bool, error) {
 // closedBy is Closed for a policy and its text.
 func (s Situation) closedBy(d iam.Document, text string) bool {
 	everything := iam.Document{Statements: []iam.Statement{{Action: []string{"*"}, Resource: []string{"*"}}}}
-	for _, account := range append(accountID.FindAllString(text, -1), s.Account, "000000000000") {
+	for _, account := range append(accountID().FindAllString(text, -1), s.Account, "000000000000") {
 		for _, action := range Reading[:2] {
 			r := s.request(iam.Principal{ARN: "arn:aws:iam::" + account + ":" + nobody, Account: account}, action)
 			if (iam.Policies{Identity: []iam.Document{everything}, Resource: &d}).Decide(r).Allowed != iam.No {
@@ -381,7 +381,7 @@ func (s Situation) principals(policy *iam.Document) []candidate {
 			account := n
 			if parts := strings.Split(n, ":"); len(parts) == 6 {
 				account = parts[4]
-			} else if accountID.MatchString(n) {
+			} else if accountID().MatchString(n) {
 				n = "arn:aws:iam::" + n + ":root"
 			}
 			name(n, iam.Principal{ARN: n, Account: account})

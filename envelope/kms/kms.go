@@ -20,7 +20,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -33,6 +32,7 @@ import (
 
 	"coffer"
 	"coffer/envelope"
+	"coffer/internal/lazyregexp"
 )
 
 const (
@@ -99,17 +99,11 @@ func (a arn) related(b arn) bool {
 	return a == b
 }
 
-// form is a pattern that is compiled when it is first asked for: most processes that hold this package name no key of KMS, and the bounded
-// repetitions take milliseconds.
-func form(pattern string) func() *regexp.Regexp {
-	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
-}
-
 var (
-	keyARN   = form(`^arn:(aws[a-z-]{0,20}):kms:([a-z0-9-]{1,30}):([0-9]{12}):key/([0-9a-zA-Z-]{1,64})$`)
-	aliasARN = form(`^arn:aws[a-z-]{0,20}:kms:([a-z0-9-]{1,30}):[0-9]{12}:alias/[a-zA-Z0-9/_-]{1,250}$`)
-	aliasRef = form(`^alias/[a-zA-Z0-9/_-]{1,250}$`)
-	keyID    = form(`^(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$`)
+	keyARN   = lazyregexp.New(`^arn:(aws[a-z-]{0,20}):kms:([a-z0-9-]{1,30}):([0-9]{12}):key/([0-9a-zA-Z-]{1,64})$`)
+	aliasARN = lazyregexp.New(`^arn:aws[a-z-]{0,20}:kms:([a-z0-9-]{1,30}):[0-9]{12}:alias/[a-zA-Z0-9/_-]{1,250}$`)
+	aliasRef = lazyregexp.New(`^alias/[a-zA-Z0-9/_-]{1,250}$`)
+	keyID    = lazyregexp.New(`^(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$`)
 )
 
 func parseARN(s string) (arn, bool) {

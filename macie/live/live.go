@@ -19,7 +19,6 @@ import (
 	"io"
 	"iter"
 	"net/http"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -33,6 +32,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"coffer"
+	"coffer/internal/lazyregexp"
 	"coffer/macie"
 )
 
@@ -214,12 +214,12 @@ func (m *Macie) List(ctx context.Context, q macie.Query) iter.Seq2[[]string, err
 }
 
 // identifier is the form of a custom identifier's id: a UUID in all that was seen.
-var identifier = regexp.MustCompile(`^[0-9A-Za-z-]{1,64}$`)
+var identifier = lazyregexp.New(`^[0-9A-Za-z-]{1,64}$`)
 
 // Identifier implements [macie.API].
 func (m *Macie) Identifier(ctx context.Context, id string) ([]byte, error) {
 	id = id[strings.LastIndexByte(id, '/')+1:]
-	if !identifier.MatchString(id) {
+	if !identifier().MatchString(id) {
 		return nil, fmt.Errorf("macie GetCustomDataIdentifier: malformed id: %w", coffer.ErrNotFound)
 	}
 	var raw []byte
