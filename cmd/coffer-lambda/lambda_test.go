@@ -42,7 +42,7 @@ const (
 
 // cloud is an installation on servers that others wrote, with the real binary as its functions.
 type cloud struct {
-	*testing.T
+	testing.TB
 	name    string
 	s3      string
 	macie   *maciefake.Fake
@@ -79,10 +79,10 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func inCloud(t *testing.T) *cloud {
+func inCloud(t testing.TB) *cloud {
 	bin := built(t)
 	c := &cloud{
-		T: t, name: strings.ToLower(t.Name()), s3: lookalike.S3(t), macie: maciefake.New(), fn: map[app.Role]*lambdaharness.Function{},
+	TB: t, name: strings.ToLower(t.Name()), s3: lookalike.S3(t), macie: maciefake.New(), fn: map[app.Role]*lambdaharness.Function{},
 		queue: map[app.Role]string{},
 	}
 	for _, v := range lookalike.Env() {
