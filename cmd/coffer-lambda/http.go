@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -34,12 +35,8 @@ func (f *function) serve(a *app.App, q *app.Queues) (*web.Server, error) {
 	c := web.Config{Logger: f.logger, Hand: q.Wake}
 	if f.role == app.API {
 		c.Auth, c.TLS = a.Identity, true
-		if o := a.Config.Identity.Origin; o != "" {
-			u, err := url.Parse(o)
-			if err != nil {
-				return nil, fmt.Errorf("identity.origin: %w", coffer.ErrInvalid)
-			}
-			c.Hosts = []string{u.Host}
+		if f.host != "" {
+			c.Hosts = []string{f.host}
 		}
 	}
 	return a.API(c)
@@ -68,18 +65,20 @@ func (f *function) request(ctx context.Context, in *events.APIGatewayV2HTTPReque
 		// Values of a repeated header come joined by commas; those that web looks at have one.
 		header.Add(name, v)
 	}
+	auth := in.RequestContext.Authorizer
+	signed := auth != nil && auth.IAM != nil && auth.IAM.UserARN != ""
+	front := false
 	if len(f.secrets) > 0 {
 		sum := sha256.Sum256([]byte(header.Get(originHeader)))
-		if !slices.ContainsFunc(f.secrets, func(s string) bool {
+		front = slices.ContainsFunc(f.secrets, func(s string) bool {
 			want := sha256.Sum256([]byte(s))
 			return subtle.ConstantTimeCompare(sum[:], want[:]) == 1
-		}) {
+		})
+		if !front && !signed {
 			return nil, http.StatusForbidden
 		}
 	}
 	header.Del(originHeader)
-	auth := in.RequestContext.Authorizer
-	signed := auth != nil && auth.IAM != nil && auth.IAM.UserARN != ""
 	if len(f.authorizers) > 0 && !(signed && slices.Contains(f.authorizers, "iam") ||
 		auth != nil && auth.JWT != nil && slices.Contains(f.authorizers, "jwt")) {
 		return nil, http.StatusUnauthorized
@@ -90,6 +89,12 @@ func (f *function) request(ctx context.Context, in *events.APIGatewayV2HTTPReque
 		if body, err = base64.StdEncoding.DecodeString(in.Body); err != nil {
 			return nil, http.StatusBadRequest
 		}
+	}
+	host := header.Get("Host")
+	if front || signed {
+		// What stands before the API, and API Gateway where it has verified a signature, answer for their own names alone and pass on that
+		// of the API, which no browser asked for.
+		host = cmp.Or(f.host, host)
 	}
 	// The path begins with the stage, unless that is $default.
 	path := in.RawPath
@@ -109,7 +114,7 @@ func (f *function) request(ctx context.Context, in *events.APIGatewayV2HTTPReque
 		header["Cookie"] = []string{strings.Join(in.Cookies, "; ")}
 	}
 	r = &http.Request{
-		Method: in.RequestContext.HTTP.Method, URL: u, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: header, Host: header.Get("Host"),
+		Method: in.RequestContext.HTTP.Method, URL: u, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: header, Host: host,
 		Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)), RequestURI: u.RequestURI(),
 		RemoteAddr: in.RequestContext.HTTP.SourceIP + ":0",
 	}

@@ -82,7 +82,7 @@ func TestMain(m *testing.M) {
 func inCloud(t testing.TB) *cloud {
 	bin := built(t)
 	c := &cloud{
-	TB: t, name: strings.ToLower(t.Name()), s3: lookalike.S3(t), macie: maciefake.New(), fn: map[app.Role]*lambdaharness.Function{},
+		TB: t, name: strings.ToLower(t.Name()), s3: lookalike.S3(t), macie: maciefake.New(), fn: map[app.Role]*lambdaharness.Function{},
 		queue: map[app.Role]string{},
 	}
 	for _, v := range lookalike.Env() {
@@ -498,10 +498,17 @@ func TestFront(t *testing.T) {
 		status int
 		change change
 	}{
-		"as it should be":    {200, func(*events.APIGatewayV2HTTPRequest) {}},
-		"without the secret": {403, func(r *events.APIGatewayV2HTTPRequest) { delete(r.Headers, "x-coffer-origin") }},
-		"another secret":     {403, func(r *events.APIGatewayV2HTTPRequest) { r.Headers["x-coffer-origin"] = secret + "x" }},
-		"no authoriser":      {401, func(r *events.APIGatewayV2HTTPRequest) { r.RequestContext.Authorizer = nil }},
+		"as it should be":        {200, func(*events.APIGatewayV2HTTPRequest) {}},
+		"signed, past the front": {200, func(r *events.APIGatewayV2HTTPRequest) { delete(r.Headers, "x-coffer-origin") }},
+		"without the secret": {403, func(r *events.APIGatewayV2HTTPRequest) {
+			delete(r.Headers, "x-coffer-origin")
+			r.RequestContext.Authorizer = nil
+		}},
+		"another secret": {403, func(r *events.APIGatewayV2HTTPRequest) {
+			r.Headers["x-coffer-origin"] = secret + "x"
+			r.RequestContext.Authorizer.IAM = nil
+		}},
+		"no authoriser": {401, func(r *events.APIGatewayV2HTTPRequest) { r.RequestContext.Authorizer = nil }},
 		"another authoriser": {401, func(r *events.APIGatewayV2HTTPRequest) {
 			r.RequestContext.Authorizer = &events.APIGatewayV2HTTPRequestContextAuthorizerDescription{
 				JWT: &events.APIGatewayV2HTTPRequestContextAuthorizerJWTDescription{}}
@@ -515,7 +522,9 @@ func TestFront(t *testing.T) {
 		"a stage": {200, func(r *events.APIGatewayV2HTTPRequest) {
 			r.RequestContext.Stage, r.RawPath = "prod", "/prod"+r.RawPath
 		}},
-		"another host": {421, func(r *events.APIGatewayV2HTTPRequest) { r.Headers["host"] = "elsewhere.example" }},
+		"the API's own host": {200, func(r *events.APIGatewayV2HTTPRequest) {
+			r.Headers["host"] = "a1b2c3.execute-api.eu-central-1.amazonaws.com"
+		}},
 	} {
 		status, _ := c.ask("GET", "/v1/findings", nil, x.change)
 		if status != x.status {

@@ -15,7 +15,8 @@
 //	COFFER_ACCOUNTS        accounts whose events are taken, separated by commas; left out, the function's own
 //	COFFER_AUTHORIZERS     jwt, iam or both: requests that came through none of these authorisers of API Gateway are refused
 //	COFFER_ORIGIN_SECRET   what the header X-Coffer-Origin must hold, so that nobody comes past what stands before the API; two
-//	                       with a comma between them while it is changed
+//	                       with a comma between them while it is changed. Requests whose signature API Gateway has verified for a
+//	                       role or user of AWS have a door of their own and need none
 //
 // A queue that is left out is not told of anything: its jobs are found by whoever looks for what waits, schedule and the worker.
 //
@@ -30,6 +31,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"path"
 	"runtime/debug"
@@ -68,6 +70,7 @@ type function struct {
 	accounts    []string
 	authorizers []string
 	secrets     []string
+	host        string // by which browsers reach the API; "" when the configuration names none
 	logger      *slog.Logger
 
 	mu     sync.Mutex // guards opened
@@ -115,6 +118,13 @@ func newFunction(getenv func(string) string) (*function, error) {
 		if len(s) < 16 {
 			return nil, fmt.Errorf("COFFER_ORIGIN_SECRET: at least 16 characters: %w", coffer.ErrInvalid)
 		}
+	}
+	if o := f.config.Identity.Origin; o != "" {
+		u, err := url.Parse(o)
+		if err != nil {
+			return nil, fmt.Errorf("identity.origin: %w", coffer.ErrInvalid)
+		}
+		f.host = u.Host
 	}
 	// As JSON, which CloudWatch takes apart.
 	f.logger = slog.New(slog.NewJSONHandler(os.Stderr, nil))
