@@ -9,10 +9,8 @@
 package kmsfake
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"slices"
@@ -20,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"coffer/internal/awsfake"
 	"coffer/internal/fault"
 )
 
@@ -209,29 +208,30 @@ var operations = map[string]func(*call) (any, error){
 }
 
 // answer works on one request. Its error is an injected fault.
-func (f *Fake) answer(target, authorization string, body []byte) (status int, id string, out []byte, err error) {
-	op := strings.TrimPrefix(target, "TrentService.")
+func (f *Fake) answer(r *http.Request, body []byte) (a awsfake.Answer, err error) {
+	op := strings.TrimPrefix(r.Header.Get("X-Amz-Target"), "TrentService.")
 	err = f.Fault.Call("kms."+op, func() error {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.requests++
-		id = fmt.Sprintf("00000000-0000-4000-8000-%012d", f.requests)
+		id := fmt.Sprintf("00000000-0000-4000-8000-%012d", f.requests)
+		a.Header = http.Header{"Content-Type": {"application/x-amz-json-1.1"}, "X-Amzn-Requestid": {id}}
 		event := Event{Operation: op, RequestID: id}
-		result, failed := f.work(&event, op, authorization, body)
-		status = http.StatusOK
+		result, failed := f.work(&event, op, r.Header.Get("Authorization"), body)
+		a.Status = http.StatusOK
 		if failed != nil {
 			e := failed.(*apiError) //nolint:errorlint // every error here is made by fail
-			status, event.Error = e.status, e.code
+			a.Status, event.Error = e.status, e.code
 			result = map[string]string{"__type": e.code, "message": e.message}
 		}
 		f.events = append(f.events, event)
 		if result == nil {
 			return nil // an empty body
 		}
-		out, _ = json.Marshal(result) // strings, numbers and bytes
+		a.Body, _ = json.Marshal(result) // strings, numbers and bytes
 		return nil
 	})
-	return status, id, out, err
+	return a, err
 }
 
 func (f *Fake) work(event *Event, op, authorization string, body []byte) (any, error) {
@@ -274,54 +274,11 @@ func (f *Fake) region(name string) *region {
 	return f.regions[name]
 }
 
-const maxRequest = 1 << 20
-
 // ServeHTTP answers one call. An injected fault closes the connection without an answer.
 func (f *Fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxRequest))
-	if err != nil {
-		panic(http.ErrAbortHandler)
-	}
-	status, id, out, err := f.answer(r.Header.Get("X-Amz-Target"), r.Header.Get("Authorization"), body)
-	if err != nil {
-		panic(http.ErrAbortHandler)
-	}
-	w.Header().Set("Content-Type", contentType)
-	w.Header().Set("X-Amzn-Requestid", id)
-	w.WriteHeader(status)
-	_, _ = w.Write(out) //nolint:gosec // JSON for an SDK, never a page; an error means that the client is gone
+	awsfake.Answerer(f.answer).ServeHTTP(w, r)
 }
-
-const contentType = "application/x-amz-json-1.1"
 
 // Transport returns a round tripper that carries calls to the fake without a socket: give it to an http.Client. An injected
 // fault is the error that it returns.
-func (f *Fake) Transport() http.RoundTripper { return transport{f} }
-
-type transport struct{ f *Fake }
-
-// RoundTrip implements [http.RoundTripper].
-func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	if err := r.Context().Err(); err != nil {
-		return nil, err
-	}
-	var body []byte
-	if r.Body != nil {
-		var err error
-		body, err = io.ReadAll(io.LimitReader(r.Body, maxRequest))
-		_ = r.Body.Close() // only read from
-		if err != nil {
-			return nil, err
-		}
-	}
-	status, id, out, err := t.f.answer(r.Header.Get("X-Amz-Target"), r.Header.Get("Authorization"), body)
-	if err != nil {
-		return nil, err
-	}
-	return &http.Response{
-		StatusCode: status, Status: fmt.Sprint(status), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: r,
-		Header:        http.Header{"Content-Type": {contentType}, "X-Amzn-Requestid": {id}},
-		Body:          io.NopCloser(bytes.NewReader(out)),
-		ContentLength: int64(len(out)),
-	}, nil
-}
+func (f *Fake) Transport() http.RoundTripper { return awsfake.Answerer(f.answer) }

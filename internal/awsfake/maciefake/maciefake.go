@@ -12,7 +12,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -20,6 +19,7 @@ import (
 	"sync"
 	"time"
 
+	"coffer/internal/awsfake"
 	"coffer/internal/fault"
 )
 
@@ -223,7 +223,7 @@ func route(method, path string) (op, id string) {
 }
 
 // answer works on one request. Its error is an injected fault.
-func (f *Fake) answer(r *http.Request, body []byte) (status int, header http.Header, out []byte, err error) {
+func (f *Fake) answer(r *http.Request, body []byte) (a awsfake.Answer, err error) {
 	op, id := route(r.Method, r.URL.Path)
 	f.mu.Lock()
 	f.operations[op]++
@@ -236,23 +236,23 @@ func (f *Fake) answer(r *http.Request, body []byte) (status int, header http.Hea
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.sequence++
-		header = http.Header{"Content-Type": {"application/json"}, "X-Amzn-Requestid": {fmt.Sprintf("00000000-0000-4000-8000-%012d", f.sequence)}}
+		a.Header = http.Header{"Content-Type": {"application/json"}, "X-Amzn-Requestid": {fmt.Sprintf("00000000-0000-4000-8000-%012d", f.sequence)}}
 		result, failed := f.work(op, id, r.Header.Get("Authorization"), body)
-		status = http.StatusOK
+		a.Status = http.StatusOK
 		if failed != nil {
 			e := failed.(*apiError) //nolint:errorlint // every error here is made by fail
-			status = e.status
-			header.Set("X-Amzn-Errortype", e.code)
+			a.Status = e.status
+			a.Header.Set("X-Amzn-Errortype", e.code)
 			result = map[string]string{"message": e.message}
 		}
 		if raw, ok := result.([]byte); ok {
-			out = raw
+			a.Body = raw
 			return nil
 		}
-		out, _ = json.Marshal(result) // strings, numbers and JSON
+		a.Body, _ = json.Marshal(result) // strings, numbers and JSON
 		return nil
 	})
-	return status, header, out, err
+	return a, err
 }
 
 func (f *Fake) work(op, id, authorization string, body []byte) (any, error) {
@@ -433,50 +433,10 @@ func (f *Fake) listManaged(body []byte) (any, error) {
 	return out, nil
 }
 
-const maxRequest = 1 << 20
-
 // ServeHTTP answers one call. An injected fault closes the connection without an answer.
 func (f *Fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxRequest))
-	if err != nil {
-		panic(http.ErrAbortHandler)
-	}
-	status, header, out, err := f.answer(r, body)
-	if err != nil {
-		panic(http.ErrAbortHandler)
-	}
-	for k, v := range header {
-		w.Header()[k] = v
-	}
-	w.WriteHeader(status)
-	_, _ = w.Write(out) //nolint:gosec // JSON for an SDK, never a page; an error means that the client is gone
+	awsfake.Answerer(f.answer).ServeHTTP(w, r)
 }
 
 // Transport returns a round tripper that carries calls to the fake without a socket. An injected fault is the error that it returns.
-func (f *Fake) Transport() http.RoundTripper { return transport{f} }
-
-type transport struct{ f *Fake }
-
-// RoundTrip implements [http.RoundTripper].
-func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	if err := r.Context().Err(); err != nil {
-		return nil, err
-	}
-	var body []byte
-	if r.Body != nil {
-		var err error
-		body, err = io.ReadAll(io.LimitReader(r.Body, maxRequest))
-		_ = r.Body.Close() // only read from
-		if err != nil {
-			return nil, err
-		}
-	}
-	status, header, out, err := t.f.answer(r, body)
-	if err != nil {
-		return nil, err
-	}
-	return &http.Response{
-		StatusCode: status, Status: strconv.Itoa(status), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: r, Header: header,
-		Body: io.NopCloser(bytes.NewReader(out)), ContentLength: int64(len(out)),
-	}, nil
-}
+func (f *Fake) Transport() http.RoundTripper { return awsfake.Answerer(f.answer) }
