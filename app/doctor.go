@@ -352,7 +352,11 @@ func (d *doctor) jobs(ctx context.Context, a *App) {
 	}
 	for _, j := range jobs {
 		if j.State == job.Interrupted {
-			d.say("jobs", Warn, "resume it with --resume "+j.ID+" of its command, or coffer job cancel "+j.ID, "%s (%s) was interrupted after %d of %d", j.ID, j.Kind, j.Done, j.Total)
+			why := ""
+			if j.Error != "" {
+				why = ": " + j.Error
+			}
+			d.say("jobs", Warn, "resume it with --resume "+j.ID+" of its command, or coffer job cancel "+j.ID, "%s (%s) was interrupted after %d of %d%s", j.ID, j.Kind, j.Done, j.Total, why)
 		}
 	}
 }

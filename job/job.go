@@ -378,6 +378,9 @@ func (w *worker) run(ctx context.Context, j *Job, work func(context.Context, str
 			j.Failed++
 			j.Error = i.Error
 		default:
+			// Whoever looks at the job is told what stopped it, unless that is the store itself.
+			j.Error = short(err)
+			_ = w.record(ctx, j) // the job can be resumed as it is
 			return err
 		}
 		if err := w.record(ctx, j, put(it.Key, i)); err != nil {

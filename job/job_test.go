@@ -247,6 +247,27 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
+// TestWhatStopsAWorkerIsKept: an outage leaves the job to be resumed, and whoever looks at it is told of it until it is.
+func TestWhatStopsAWorkerIsKept(t *testing.T) {
+	b := newBench(t)
+	q := b.jobs("w")
+	j, err := q.New(t.Context(), operator, "test", nil, refs(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := fmt.Errorf("the other side is away: %w", coffer.ErrUnavailable)
+	if _, err := q.Run(t.Context(), j.ID, func(context.Context, string) (string, error) { return "", out }, nil); !errors.Is(err, out) {
+		t.Fatal(err)
+	}
+	if got, err := q.Get(t.Context(), j.ID); err != nil || got.State != job.Interrupted || got.Error != out.Error() || got.Done+got.Failed != 0 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	got, err := q.Run(t.Context(), j.ID, func(context.Context, string) (string, error) { return "", nil }, nil)
+	if err != nil || got.State != job.Done || got.Error != "" {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 // TestFaults fails every call of the store, before and after its effect, with a crash; after the restart the job is finished, no
 // recorded item is done twice, and the counts are right.
 func TestFaults(t *testing.T) {

@@ -146,7 +146,7 @@ func (e *env) follow(cl *client.Client, j api.Job, before map[string]bool, what,
 	if err == nil && !j.Over() {
 		err = fmt.Errorf("%s was interrupted: %w", j.Job, coffer.ErrUnavailable)
 		if j.Error != "" {
-			err = fmt.Errorf("%s was interrupted: %s: %w", j.Job, j.Error, coffer.ErrUnavailable)
+			err = fmt.Errorf("%s was interrupted: %w", j.Job, kept(j.Error))
 		}
 	}
 	if err != nil {

@@ -37,10 +37,12 @@ func TestMain(m *testing.M) {
 
 // TestScripts tells the stories in testdata/script, one for each group of commands. Beside the commands of testscript they use:
 //
-//	event FILE s3://BUCKET/KEY ID [-more] [-result] [TYPE@PLACE ...]
+//	event FILE s3://BUCKET/KEY ID [-more] [-result] [-ago=DURATION] [TYPE@PLACE ...]
 //	        writes Macie's event about the object as it is in $COFFER_HOME/objects; -more says that there are more places than
-//	        these, -result puts the places into a discovery result in the bucket "results" and leaves one of them in the event;
-//	        TYPE is the name of a custom identifier when it has a space in it
+//	        these, -result puts the places into a discovery result in the bucket "results" and leaves the first 15 of them, or all but
+//	        the last, in the event; -ago is how long ago it was, else a day in 2026; TYPE is the name of a custom identifier when it has
+//	        a space in it
+//	macie WHAT ...          has the script's Macie do something; see scriptMacie
 //	exit N COMMAND ...      runs a command that must end with this exit code
 //	keys FILE|stdout|stderr KEY ...
 //	        every line is a JSON object with exactly these members; a name with ? may be missing
@@ -55,6 +57,9 @@ func TestScripts(t *testing.T) {
 
 func runScripts(t *testing.T, server bool, setup func(*testscript.Env) error) {
 	t.Helper()
+	t.Setenv("AWS_ACCESS_KEY_ID", "AKIACOFFERMACIE") // for scripts that ask a Macie
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
@@ -62,6 +67,9 @@ func runScripts(t *testing.T, server bool, setup func(*testscript.Env) error) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("COFFER_HOME", filepath.Join(e.WorkDir, "home"))
 			e.Setenv("GORACE", os.Getenv("GORACE"))
+			if err := setupMacie(e); err != nil {
+				return err
+			}
 			return setup(e)
 		},
 		Condition: func(c string) (bool, error) {
@@ -71,7 +79,7 @@ func runScripts(t *testing.T, server bool, setup func(*testscript.Env) error) {
 			return server, nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"event": scriptEvent, "exit": scriptExit, "keys": scriptKeys, "field": scriptField, "lines": scriptLines,
+			"event": scriptEvent, "macie": scriptMacie, "exit": scriptExit, "keys": scriptKeys, "field": scriptField, "lines": scriptLines,
 		},
 	})
 }
@@ -89,7 +97,7 @@ func memoryDir(t *testing.T) string {
 
 func scriptEvent(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 3 {
-		ts.Fatalf("usage: event FILE s3://BUCKET/KEY ID [-more] [-result] [TYPE@PLACE ...]")
+		ts.Fatalf("usage: event FILE s3://BUCKET/KEY ID [-more] [-result] [-ago=DURATION] [TYPE@PLACE ...]")
 	}
 	o, err := parseURI(args[1], true)
 	ts.Check(err)
@@ -97,29 +105,37 @@ func scriptEvent(ts *testscript.TestScript, neg bool, args []string) {
 	body, err := os.ReadFile(filepath.Join(objects, o.Bucket, filepath.FromSlash(o.Key)))
 	ts.Check(err)
 	more, result := false, false
+	at := time.Date(2026, 7, 15, 3, 20, 0, 0, time.UTC)
 	var places []string
 	for _, a := range args[3:] {
-		switch a {
-		case "-more":
+		ago, isAgo := strings.CutPrefix(a, "-ago=")
+		switch {
+		case a == "-more":
 			more = true
-		case "-result":
+		case a == "-result":
 			result = true
+		case isAgo:
+			d, err := time.ParseDuration(ago)
+			ts.Check(err)
+			at = time.Now().UTC().Truncate(time.Second).Add(-d)
 		default:
 			places = append(places, a)
 		}
 	}
 	f, err := finding(o, args[2], body, places)
 	ts.Check(err)
-	f.More = more
+	f.More, f.CreatedAt, f.LastModified = more, at, at.Add(-time.Hour)
 	if result {
-		f.ResultLocation = "s3://results/" + f.ID + ".jsonl.gz"
+		key := "macie/AWSLogs/111122223333/Macie/us-east-1/" + f.JobID + "/111122223333/" + f.ID + ".jsonl.gz"
+		f.ResultLocation = "s3://results/" + key
 		var b bytes.Buffer
 		zw := gzip.NewWriter(&b)
 		_, err := zw.Write(macie.ResultLines(f))
-		ts.Check(errors.Join(err, zw.Close(), os.MkdirAll(filepath.Join(objects, "results"), 0o700)))
-		ts.Check(os.WriteFile(filepath.Join(objects, "results", f.ID+".jsonl.gz"), b.Bytes(), 0o600))
-		f.Occurrences = f.Occurrences[:min(1, len(f.Occurrences))]
+		path := filepath.Join(objects, "results", filepath.FromSlash(key))
+		ts.Check(errors.Join(err, zw.Close(), os.MkdirAll(filepath.Dir(path), 0o700)))
+		ts.Check(errors.Join(os.WriteFile(path, b.Bytes(), 0o600), os.Chtimes(path, at, at)))
 		f.More = true
+		f.Occurrences = f.Occurrences[:min(15, max(1, len(f.Occurrences)-1))]
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), append(macie.Event(f), '\n'), 0o600))
 }
