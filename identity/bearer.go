@@ -133,11 +133,18 @@ func (id *Identity) accessToken(ctx context.Context, raw string) (access.Caller,
 	if err != nil {
 		return none(err)
 	}
+	is, keys := id.keysOf(j.text("iss"))
 	// An ID token, a logout token or whatever else the issuer signs is not an access token (RFC 9068 4, RFC 8725 3.11).
-	if j.typ != "at+jwt" {
+	whose := j.audience()
+	switch {
+	case is != nil && is.Cognito:
+		if j.typ != "" && j.typ != "jwt" || j.text("token_use") != "access" {
+			return none(refuse(WrongType))
+		}
+		whose = []string{j.text("client_id")}
+	case j.typ != "at+jwt":
 		return none(refuse(WrongType))
 	}
-	is, keys := id.keysOf(j.text("iss"))
 	if keys == nil {
 		return none(refuse(WrongIssuer))
 	}
@@ -145,7 +152,7 @@ func (id *Identity) accessToken(ctx context.Context, raw string) (access.Caller,
 		return none(err)
 	}
 	now := id.Now()
-	if err := j.check(is.Issuer, is.Audience, now); err != nil {
+	if err := j.check(is.Issuer, is.Audience, whose, now); err != nil {
 		return none(err)
 	}
 	subject := j.text("sub")
@@ -161,8 +168,8 @@ func (id *Identity) accessToken(ctx context.Context, raw string) (access.Caller,
 		Scopes: []access.Action{},
 	}
 	for scope := range strings.FieldsSeq(scopeText(j)) {
-		if a := access.Action(scope); isAction(a) {
-			who.Scopes = append(who.Scopes, a)
+		if name, ok := strings.CutPrefix(scope, is.ScopePrefix); ok && isAction(access.Action(name)) {
+			who.Scopes = append(who.Scopes, access.Action(name))
 		}
 		who.Scopes = append(who.Scopes, is.Scopes[scope]...)
 	}

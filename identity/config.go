@@ -56,21 +56,31 @@ type Provider struct {
 	Teams Mapping `yaml:"teams,omitempty"`
 	// ACR are the values of acr that a step-up asks for, the preferred one first; one of them must come back.
 	ACR []string `yaml:"acr,omitempty"`
-	// MFA are the values of acr that mean more than one factor. The value "mfa" of amr (RFC 8176) always does.
+	// MFA are the values of acr that mean more than one factor. The value "mfa" of amr (RFC 8176) always does. [EverySignIn] alone says
+	// that the provider lets nobody in with less, for those that do not tell, such as Amazon Cognito.
 	MFA []string `yaml:"mfa,omitempty"`
 }
 
-// Issuer is an authorisation server whose JWT access tokens (RFC 9068) are accepted.
+// EverySignIn as the only value of MFA says that every sign-in takes more than one factor.
+const EverySignIn = "*"
+
+// Issuer is an authorisation server whose JWT access tokens are accepted: those of RFC 9068, or those of Amazon Cognito.
 type Issuer struct {
-	Issuer     string   `yaml:"issuer"`
-	JWKS       string   `yaml:"jwks"`                 // where its keys are: configured, never taken from a token
-	Audience   string   `yaml:"audience"`             // by which tokens name this installation
+	Issuer   string `yaml:"issuer"`
+	JWKS     string `yaml:"jwks"`     // where its keys are: configured, never taken from a token
+	Audience string `yaml:"audience"` // by which tokens name this installation
+	// Cognito says that the issuer is a user pool of Amazon Cognito. Its access tokens have no typ, by which others tell them from ID tokens,
+	// but token_use; and no audience, so that Audience is the id of the one client to which they are issued (Amazon Cognito Developer Guide,
+	// "Understanding the access token").
+	Cognito    bool     `yaml:"cognito,omitempty"`
 	Algorithms []string `yaml:"algorithms,omitempty"` // default RS256, PS256, ES256
 	Roles      Mapping  `yaml:"roles"`
 	Teams      Mapping  `yaml:"teams,omitempty"`
-	// Scopes says which actions a scope stands for. A scope that is the name of an action stands for it without being listed.
-	Scopes map[string][]access.Action `yaml:"scopes,omitempty"`
-	MFA    []string                   `yaml:"mfa,omitempty"` // as in Provider
+	// Scopes says which actions a scope stands for. A scope that is the name of an action, after ScopePrefix, stands for it without being
+	// listed; a resource server of Cognito puts its identifier and a slash before each.
+	Scopes      map[string][]access.Action `yaml:"scopes,omitempty"`
+	ScopePrefix string                     `yaml:"scopePrefix,omitempty"`
+	MFA         []string                   `yaml:"mfa,omitempty"` // as in Provider
 }
 
 // Mapping makes words of Coffer from the values of a claim.
@@ -112,7 +122,7 @@ func (c *Config) Check() error {
 		if c.Origin == "" {
 			return bad("origin is needed for a provider's answers to come back")
 		}
-		if err := rules("provider", p.Algorithms, p.Roles, p.Teams); err != nil {
+		if err := rules("provider", p.Algorithms, p.Roles, p.Teams, p.MFA); err != nil {
 			return err
 		}
 	}
@@ -155,7 +165,7 @@ func (c *Config) Check() error {
 		if is.Audience == "" {
 			return bad("%s.audience is missing: a token for somebody else would be good here", at)
 		}
-		if err := rules(at, is.Algorithms, is.Roles, is.Teams); err != nil {
+		if err := rules(at, is.Algorithms, is.Roles, is.Teams, is.MFA); err != nil {
 			return err
 		}
 		for scope, actions := range is.Scopes {
@@ -169,7 +179,10 @@ func (c *Config) Check() error {
 	return nil
 }
 
-func rules(at string, algs []string, roles, teams Mapping) error {
+func rules(at string, algs []string, roles, teams Mapping, mfa []string) error {
+	if len(mfa) > 1 && slices.Contains(mfa, EverySignIn) {
+		return fmt.Errorf("identity: %s.mfa: %q stands alone: %w", at, EverySignIn, coffer.ErrInvalid)
+	}
 	for _, a := range algs {
 		if !slices.Contains(algorithms, a) {
 			return fmt.Errorf("identity: %s.algorithms: use some of %s: %w", at, strings.Join(algorithms, ", "), coffer.ErrInvalid)

@@ -199,12 +199,13 @@ func (j *jwt) words(name string) []string {
 	return out
 }
 
-// check compares the claims that every token has with what is expected. The signature was verified before.
-func (j *jwt) check(issuer, audience string, now time.Time) error {
+// check compares the claims that every token has with what is expected; whose are those whom the token says it is for. The signature was
+// verified before.
+func (j *jwt) check(issuer, audience string, whose []string, now time.Time) error {
 	if j.text("iss") != issuer {
 		return refuse(WrongIssuer)
 	}
-	if !slices.Contains(j.audience(), audience) {
+	if !slices.Contains(whose, audience) {
 		return refuse(WrongAudience)
 	}
 	exp, err := j.moment("exp")
@@ -244,7 +245,8 @@ func (j *jwt) proved(strong []string, now time.Time) (time.Time, bool, error) {
 		at = now
 	}
 	acr := j.text("acr")
-	return at, slices.Contains(j.words("amr"), "mfa") || acr != "" && slices.Contains(strong, acr), nil
+	mfa := slices.Contains(j.words("amr"), "mfa") || acr != "" && slices.Contains(strong, acr) || slices.Equal(strong, []string{EverySignIn})
+	return at, mfa, nil
 }
 
 // decodePayload returns the bytes of the claims of a token that parseJWT took apart.

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"cmp"
 	"context"
 	"crypto/subtle"
 	"errors"
@@ -258,7 +259,7 @@ func (id *Identity) idToken(ctx context.Context, p *provider, token *oauth2.Toke
 		return nil, err
 	}
 	now := id.Now()
-	if err := j.check(cfg.Issuer, cfg.ClientID, now); err != nil {
+	if err := j.check(cfg.Issuer, cfg.ClientID, j.audience(), now); err != nil {
 		return nil, err
 	}
 	if azp := j.text("azp"); azp != cfg.ClientID && (len(j.audience()) > 1 || j.claims["azp"] != nil) {
@@ -293,10 +294,7 @@ func (id *Identity) admit(ctx context.Context, j *jwt, c *conversation, m Meta, 
 	if err != nil {
 		return none(err)
 	}
-	name := j.text("preferred_username")
-	if name == "" {
-		name = j.text("name")
-	}
+	name := cmp.Or(j.text("preferred_username"), j.text("name"), j.text("cognito:username"))
 	*who = a.caller(name)
 	if a.Disabled {
 		return none(refuse(Disabled))
@@ -428,7 +426,7 @@ func (id *Identity) logoutToken(ctx context.Context, raw string) (*jwt, error) {
 		return nil, err
 	}
 	cfg := id.Config.Provider
-	if err := j.check(cfg.Issuer, cfg.ClientID, id.Now()); err != nil {
+	if err := j.check(cfg.Issuer, cfg.ClientID, j.audience(), id.Now()); err != nil {
 		return nil, err
 	}
 	if j.claims["nonce"] != nil {

@@ -10,7 +10,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -59,26 +61,30 @@ func (f *function) http(ctx context.Context, o *opened, payload []byte) ([]byte,
 }
 
 // request is the request of an event; status is not 0 when it is refused before anybody looks at it.
+//
+// What stands before the API shows that a request came through it by a secret: CloudFront adds it to what people send, API Gateway to what
+// roles of AWS sign (deploy/template.yaml). Only then is believed what the front says: that the request was sent to the installation's own
+// address, since CloudFront keeps the Host of the viewer to itself, and from where. A request that somebody hands to the function past the
+// front can claim any authoriser, and has no secret.
 func (f *function) request(ctx context.Context, in *events.APIGatewayV2HTTPRequest) (r *http.Request, status int) {
 	header := http.Header{}
 	for name, v := range in.Headers {
 		// Values of a repeated header come joined by commas; those that web looks at have one.
 		header.Add(name, v)
 	}
-	auth := in.RequestContext.Authorizer
-	signed := auth != nil && auth.IAM != nil && auth.IAM.UserARN != ""
-	front := false
-	if len(f.secrets) > 0 {
+	front := len(f.secrets) > 0
+	if front {
 		sum := sha256.Sum256([]byte(header.Get(originHeader)))
-		front = slices.ContainsFunc(f.secrets, func(s string) bool {
+		if !slices.ContainsFunc(f.secrets, func(s string) bool {
 			want := sha256.Sum256([]byte(s))
 			return subtle.ConstantTimeCompare(sum[:], want[:]) == 1
-		})
-		if !front && !signed {
+		}) {
 			return nil, http.StatusForbidden
 		}
 	}
 	header.Del(originHeader)
+	auth := in.RequestContext.Authorizer
+	signed := auth != nil && auth.IAM != nil && auth.IAM.UserARN != ""
 	if len(f.authorizers) > 0 && !(signed && slices.Contains(f.authorizers, "iam") ||
 		auth != nil && auth.JWT != nil && slices.Contains(f.authorizers, "jwt")) {
 		return nil, http.StatusUnauthorized
@@ -89,12 +95,6 @@ func (f *function) request(ctx context.Context, in *events.APIGatewayV2HTTPReque
 		if body, err = base64.StdEncoding.DecodeString(in.Body); err != nil {
 			return nil, http.StatusBadRequest
 		}
-	}
-	host := header.Get("Host")
-	if front || signed {
-		// What stands before the API, and API Gateway where it has verified a signature, answer for their own names alone and pass on that
-		// of the API, which no browser asked for.
-		host = cmp.Or(f.host, host)
 	}
 	// The path begins with the stage, unless that is $default.
 	path := in.RawPath
@@ -113,13 +113,17 @@ func (f *function) request(ctx context.Context, in *events.APIGatewayV2HTTPReque
 	if len(in.Cookies) > 0 {
 		header["Cookie"] = []string{strings.Join(in.Cookies, "; ")}
 	}
+	host, from := header.Get("Host"), in.RequestContext.HTTP.SourceIP
+	if front || signed { // no browser signs: a page that was made to reach another host under this name (DNS rebinding) is not behind it
+		host = cmp.Or(f.host, host)
+	}
+	if front && !signed {
+		from = viewer(header.Get("X-Forwarded-For"), from)
+	}
 	r = &http.Request{
 		Method: in.RequestContext.HTTP.Method, URL: u, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: header, Host: host,
 		Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)), RequestURI: u.RequestURI(),
-		RemoteAddr: in.RequestContext.HTTP.SourceIP + ":0",
-	}
-	if strings.Contains(in.RequestContext.HTTP.SourceIP, ":") {
-		r.RemoteAddr = "[" + in.RequestContext.HTTP.SourceIP + "]:0"
+		RemoteAddr: net.JoinHostPort(from, "0"),
 	}
 	header.Del("Host")
 	if len(body) == 0 {
@@ -129,6 +133,21 @@ func (f *function) request(ctx context.Context, in *events.APIGatewayV2HTTPReque
 		ctx = web.Signed(ctx, auth.IAM.UserARN)
 	}
 	return r.WithContext(ctx), 0
+}
+
+// viewer returns the address of who sent a request to CloudFront, which appends it to X-Forwarded-For, whatever stands there; API Gateway
+// appends CloudFront's own (Amazon CloudFront Developer Guide, "How CloudFront processes and forwards requests to your custom origin";
+// the Lambda event's sourceIp is that last one). Anything else leaves it at from.
+func viewer(forwarded, from string) string {
+	list := strings.Split(forwarded, ",")
+	if len(list) < 2 || strings.TrimSpace(list[len(list)-1]) != from {
+		return from
+	}
+	a, err := netip.ParseAddr(strings.TrimSpace(list[len(list)-2]))
+	if err != nil {
+		return from
+	}
+	return a.Unmap().WithZone("").String()
 }
 
 // response is an answer that is kept until it is whole.

@@ -15,8 +15,8 @@
 //	COFFER_ACCOUNTS        accounts whose events are taken, separated by commas; left out, the function's own
 //	COFFER_AUTHORIZERS     jwt, iam or both: requests that came through none of these authorisers of API Gateway are refused
 //	COFFER_ORIGIN_SECRET   what the header X-Coffer-Origin must hold, so that nobody comes past what stands before the API; two
-//	                       with a comma between them while it is changed. Requests whose signature API Gateway has verified for a
-//	                       role or user of AWS have a door of their own and need none
+//	                       with a comma between them while it is changed. A function behind a function URL alone has none: AWS
+//	                       has verified the signature, and nothing can add the header
 //
 // A queue that is left out is not told of anything: its jobs are found by whoever looks for what waits, schedule and the worker.
 //
@@ -70,7 +70,7 @@ type function struct {
 	accounts    []string
 	authorizers []string
 	secrets     []string
-	host        string // by which browsers reach the API; "" when the configuration names none
+	host        string // of the address under which browsers reach the portal; "" when none is configured
 	logger      *slog.Logger
 
 	mu     sync.Mutex // guards opened
