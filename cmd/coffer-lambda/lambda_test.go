@@ -80,10 +80,15 @@ func TestMain(m *testing.M) {
 }
 
 func inCloud(t testing.TB) *cloud {
+	return inCloudOn(t, lookalike.S3(t), lookalike.Moto(t))
+}
+
+// inCloudOn is inCloud with other servers for S3 and KMS.
+func inCloudOn(t testing.TB, s3, kms string) *cloud {
 	bin := built(t)
 	c := &cloud{
-		TB: t, name: strings.ToLower(t.Name()), s3: lookalike.S3(t), macie: maciefake.New(), fn: map[app.Role]*lambdaharness.Function{},
-		queue: map[app.Role]string{},
+		TB: t, name: strings.NewReplacer("/", "-", "_", "-").Replace(strings.ToLower(t.Name())), s3: s3, macie: maciefake.New(),
+		fn: map[app.Role]*lambdaharness.Function{}, queue: map[app.Role]string{},
 	}
 	for _, v := range lookalike.Env() {
 		name, value, _ := strings.Cut(v, "=")
@@ -105,7 +110,7 @@ func inCloud(t testing.TB) *cloud {
 	}
 	conf := app.Config{
 		Objects: "s3:?endpoint=" + c.s3, Originals: "s3:" + c.name + "-originals?endpoint=" + c.s3, Log: "s3:" + c.name + "-log?retention=1d&endpoint=" + c.s3,
-		Keys: "kms:alias/" + c.name + "?endpoint=" + moto, Store: "dynamodb:" + c.name + "?endpoint=" + lookalike.DynamoDB(t),
+		Keys: "kms:alias/" + c.name + "?endpoint=" + kms, Store: "dynamodb:" + c.name + "?endpoint=" + lookalike.DynamoDB(t),
 		Buckets: []string{c.bucket()}, Macie: &app.Macie{Endpoint: ms.URL},
 	}
 	home := t.TempDir()
@@ -187,6 +192,12 @@ func (c *cloud) put(key, id, body string) []byte {
 		c.Fatal(err)
 	}
 	lookalike.AWS(c, c.s3, "s3api", "put-object", "--bucket", c.bucket(), "--key", key, "--body", name)
+	return c.found(key, id, body)
+}
+
+// found makes Macie have a finding about an object that is there, and returns the event of it.
+func (c *cloud) found(key, id, body string) []byte {
+	c.Helper()
 	sum := md5.Sum([]byte(body))
 	at := time.Now().Add(-time.Hour).UTC()
 	l, err := coffer.ParseLocation("cell:R2C2")
