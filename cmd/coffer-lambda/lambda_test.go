@@ -45,6 +45,7 @@ type cloud struct {
 	testing.TB
 	name    string
 	s3      string
+	servers []string // that functions reach, but for the queues and each other
 	macie   *maciefake.Fake
 	env     []string
 	sqs     *sqs.Client
@@ -113,6 +114,7 @@ func inCloudOn(t testing.TB, s3, kms string) *cloud {
 		Keys: "kms:alias/" + c.name + "?endpoint=" + kms, Store: "dynamodb:" + c.name + "?endpoint=" + lookalike.DynamoDB(t),
 		Buckets: []string{c.bucket()}, Macie: &app.Macie{Endpoint: ms.URL},
 	}
+	c.servers = []string{c.s3, kms, lookalike.DynamoDB(t), ms.URL}
 	home := t.TempDir()
 	steps, err := app.Setup(t.Context(), app.Options{
 		Home: home, Objects: conf.Objects, Originals: conf.Originals, Log: conf.Log, Keys: conf.Keys, Store: conf.Store,

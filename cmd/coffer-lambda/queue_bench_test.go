@@ -103,8 +103,8 @@ func (c *cloud) intakes(n int, env []string) []*lambdaharness.Function {
 	return out
 }
 
-// take has the processes empty a queue, and demands that all of it is sealed then.
-func (c *cloud) take(queue string, n int, processes []*lambdaharness.Function) {
+// take has the processes empty a queue.
+func (c *cloud) take(queue string, processes []*lambdaharness.Function) {
 	c.Helper()
 	var g errgroup.Group
 	for _, f := range processes {
@@ -125,6 +125,7 @@ func (c *cloud) take(queue string, n int, processes []*lambdaharness.Function) {
 	}
 }
 
+// allSealed demands that n findings came in and are sealed.
 func (c *cloud) allSealed(n int) {
 	c.Helper()
 	a, ask := c.look()
@@ -150,7 +151,7 @@ func (c *cloud) rate(b *testing.B, n int) {
 	before := processors(b)
 	begun := time.Now()
 	for b.Loop() {
-		c.take(queue, *findings, processes)
+		c.take(queue, processes)
 	}
 	took := time.Since(begun)
 	used := processors(b)
@@ -231,7 +232,7 @@ func (c *cloud) asked(b *testing.B, n int) {
 		took  = map[string]time.Duration{} // by service
 	)
 	env := slices.Clone(c.fn[app.Intake].Env)
-	for _, to := range []string{c.s3, lookalike.Moto(b), lookalike.DynamoDB(b)} {
+	for _, to := range c.servers {
 		target, err := url.Parse(to)
 		if err != nil {
 			b.Fatal(err)
@@ -259,7 +260,7 @@ func (c *cloud) asked(b *testing.B, n int) {
 	clear(took)
 	mu.Unlock()
 	for b.Loop() {
-		c.take(queue, n, processes)
+		c.take(queue, processes)
 	}
 	c.allSealed(n)
 	mu.Lock()
@@ -270,7 +271,7 @@ func (c *cloud) asked(b *testing.B, n int) {
 		return cmp.Or(cmp.Compare(x.Service, y.Service), cmp.Compare(x.Name, y.Name))
 	}) {
 		byService[op.Service] += calls[op]
-		b.Logf("%-9s %-22s %6.2f for a finding", op.Service, op.Name, float64(calls[op])/float64(n))
+		fmt.Fprintf(os.Stdout, "%-9s %-26s %6.2f for a finding\n", op.Service, op.Name, float64(calls[op])/float64(n))
 	}
 	for s, k := range byService {
 		b.ReportMetric(float64(k)/float64(n), s+"-calls/finding")
