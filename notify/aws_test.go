@@ -249,6 +249,17 @@ func hubFinding(t *testing.T, moto, id string) map[string]any {
 	return nil
 }
 
+// importToHub gives a finding of Macie's to moto's Security Hub.
+func importToHub(t *testing.T, moto, id, region, status string) {
+	t.Helper()
+	hubCall(t, moto+"/findings/import", map[string]any{"Findings": []any{map[string]any{
+		"SchemaVersion": "2018-10-08", "Id": id, "ProductArn": "arn:aws:securityhub:" + region + "::product/aws/macie", "GeneratorId": "aws/macie",
+		"AwsAccountId": lookalike.Account, "CreatedAt": "2026-03-01T12:00:00Z", "UpdatedAt": "2026-03-01T12:00:00Z", "Title": "t", "Description": "d",
+		"Severity": map[string]any{"Label": "HIGH"}, "Resources": []any{map[string]any{"Type": "AwsS3Object", "Id": "arn:aws:s3:::b/k"}},
+		"Workflow": map[string]any{"Status": status}, "Types": []string{"Sensitive Data Identifications/PII/SensitiveData:S3Object-Personal"},
+	}}})
+}
+
 // TestSecurityHub goes through a fix, and looks at each step at what Security Hub says of its findings. The plans and records are given; that
 // a proof is one is what package remedy tests.
 func TestSecurityHub(t *testing.T) {
@@ -260,23 +271,14 @@ func TestSecurityHub(t *testing.T) {
 	front := &updates{Handler: httputil.NewSingleHostReverseProxy(u), t: t, moto: endpoint}
 	srv := httptest.NewServer(front)
 	defer srv.Close()
-	imported := func(id, status string) {
-		t.Helper()
-		hubCall(t, endpoint+"/findings/import", map[string]any{"Findings": []any{map[string]any{
-			"SchemaVersion": "2018-10-08", "Id": id, "ProductArn": "arn:aws:securityhub:eu-central-1::product/aws/macie", "GeneratorId": "aws/macie",
-			"AwsAccountId": lookalike.Account, "CreatedAt": "2026-03-01T12:00:00Z", "UpdatedAt": "2026-03-01T12:00:00Z", "Title": "t", "Description": "d",
-			"Severity": map[string]any{"Label": "HIGH"}, "Resources": []any{map[string]any{"Type": "AwsS3Object", "Id": "arn:aws:s3:::b/k"}},
-			"Workflow": map[string]any{"Status": status}, "Types": []string{"Sensitive Data Identifications/PII/SensitiveData:S3Object-Personal"},
-		}}})
-	}
 	for _, clean := range []string{"", "current"} {
 		t.Run("clean "+clean, func(t *testing.T) {
 			front.calls = nil
 			pre := "a" + clean + "-"
 			ids := []string{pre + "new", pre + "suppressed", pre + "not-in-hub", pre + "others-resolved"}
-			imported(ids[0], "NEW")
-			imported(ids[1], "SUPPRESSED")
-			imported(ids[3], "RESOLVED")
+			importToHub(t, endpoint, ids[0], "eu-central-1", "NEW")
+			importToHub(t, endpoint, ids[1], "eu-central-1", "SUPPRESSED")
+			importToHub(t, endpoint, ids[3], "eu-central-1", "RESOLVED")
 			plan := &remedy.Plan{ID: "plan-1", State: remedy.Planned, Findings: ids}
 			status := triage.Open
 			w := connected(t, func(c *notify.Config) {

@@ -2,6 +2,8 @@ package notify
 
 import (
 	"context"
+	"crypto/tls"
+	"encoding/pem"
 	"errors"
 	"io"
 	"log"
@@ -9,6 +11,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -179,15 +185,24 @@ func TestHostileReceivers(t *testing.T) {
 		}
 	})
 	t.Run("endless answer", func(t *testing.T) {
+		// What a connection has under way on one machine is a few MiB; somebody who read on would take thousands until the time is over.
+		const most = 64 << 20
+		said := make(chan int, 1)
 		r, _ := local(t, func(w http.ResponseWriter, _ *http.Request) {
-			for {
-				if _, err := io.WriteString(w, strings.Repeat("x", 1<<16)); err != nil {
-					return
+			n := 0
+			for chunk := strings.Repeat("x", 1<<16); n < most; {
+				k, err := io.WriteString(w, chunk)
+				if n += k; err != nil {
+					break
 				}
 			}
+			said <- n
 		})
 		if err := post(r); err != nil {
 			t.Error(err)
+		}
+		if n := <-said; n >= most {
+			t.Errorf("%d bytes of the answer were taken", n)
 		}
 	})
 	t.Run("endless headers", func(t *testing.T) {
@@ -212,13 +227,6 @@ func TestHostileReceivers(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	t.Run("a proxy in the environment", func(t *testing.T) {
-		t.Setenv("HTTP_PROXY", "http://127.0.0.1:1")
-		r, _ := local(t, func(http.ResponseWriter, *http.Request) {})
-		if err := post(r); err != nil {
-			t.Error(err)
-		}
-	})
 	t.Run("not allowed", func(t *testing.T) {
 		r, _ := local(t, func(http.ResponseWriter, *http.Request) { t.Error("a request arrived") })
 		r.dialer.allow = nil
@@ -226,19 +234,100 @@ func TestHostileReceivers(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	t.Run("a certificate of nobody", func(t *testing.T) {
-		srv := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a request arrived") }))
-		srv.Config.ErrorLog = log.New(io.Discard, "", 0)
-		srv.StartTLS()
+	t.Run("certificates", func(t *testing.T) {
+		for name, try := range map[string]struct {
+			host    string // that the address names; the certificate is for 127.0.0.1 and example.com
+			trusted bool
+			newest  uint16
+			works   bool
+		}{
+			"trusted":         {"example.com", true, tls.VersionTLS13, true},
+			"of nobody":       {"example.com", false, tls.VersionTLS13, false},
+			"of another host": {"hooks.test", true, tls.VersionTLS13, false},
+			"TLS 1.1":         {"example.com", true, tls.VersionTLS11, false},
+		} {
+			asked := false
+			srv := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked = true }))
+			srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+			srv.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: try.newest} //nolint:gosec // what a receiver must not get away with
+			srv.StartTLS()
+			r, err := named(t, srv, "https://"+try.host)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if try.trusted {
+				r.target.CAFile = filepath.Join(t.TempDir(), "ca.pem")
+				b := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})
+				if err := os.WriteFile(r.target.CAFile, b, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			err = post(r)
+			srv.Close()
+			if try.works != (err == nil) || asked != try.works || err != nil && !errors.Is(err, coffer.ErrUnavailable) {
+				t.Errorf("%s: %v, a request arrived: %v", name, err, asked)
+			}
+		}
+	})
+}
+
+// named returns a receiver that is reached by a name, which resolves to the server's address and needs a proxy where there is one: to
+// addresses of the machine itself none is ever used.
+func named(t *testing.T, srv *httptest.Server, origin string) (*receiver, error) {
+	t.Helper()
+	u, err := url.Parse(srv.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := newReceiver(&Target{Name: "x", Kind: Webhook, URL: origin + ":" + u.Port() + "/private-path", Allow: []string{"127.0.0.1/32"}}, "")
+	if err == nil {
+		r.dialer.resolver = &names{[][]string{{"127.0.0.1"}}}
+	}
+	return r, err
+}
+
+// TestProxiesOfTheEnvironment is done in a process of its own: net/http reads the environment once.
+func TestProxiesOfTheEnvironment(t *testing.T) {
+	const child = "COFFER_TEST_PROXIED"
+	if os.Getenv(child) == "" {
+		asked := make(chan string, 8)
+		proxy := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) { asked <- req.Method + " " + req.Host }))
+		defer proxy.Close()
+		//nolint:gosec // this test binary
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestProxiesOfTheEnvironment$", "-test.v")
+		cmd.Env = append(os.Environ(), child+"=1", "HTTP_PROXY="+proxy.URL, "HTTPS_PROXY="+proxy.URL, "ALL_PROXY="+proxy.URL, "NO_PROXY=")
+		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS") {
+			t.Errorf("%v: %s", err, out)
+		}
+		select {
+		case what := <-asked:
+			t.Errorf("the proxy was asked: %s", what)
+		default:
+		}
+		return
+	}
+	arrived := 0
+	for _, start := range []func(http.Handler) *httptest.Server{httptest.NewServer, httptest.NewTLSServer} {
+		srv := start(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { arrived++ }))
 		defer srv.Close()
-		r, err := newReceiver(&Target{Name: "x", Kind: Webhook, URL: srv.URL, Allow: []string{"127.0.0.1/32"}}, "")
+		scheme, _, _ := strings.Cut(srv.URL, ":")
+		r, err := named(t, srv, scheme+"://example.com")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := post(r); !errors.Is(err, coffer.ErrUnavailable) {
+		if scheme == "https" {
+			r.target.CAFile = filepath.Join(t.TempDir(), "ca.pem")
+			if err := os.WriteFile(r.target.CAFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw}), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := r.post(t.Context(), http.Header{}, []byte("{}")); err != nil {
 			t.Error(err)
 		}
-	})
+	}
+	if arrived != 2 {
+		t.Errorf("%d requests arrived", arrived)
+	}
 }
 
 func TestRetryAfter(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -191,6 +192,8 @@ type inbox struct {
 	bodies  [][]byte
 	answer  func(id string, body []byte) int // 0: take it
 	headers http.Header                      // of the last request
+	later   string                           // Retry-After of answers that are not 0
+	tries   int
 }
 
 func newInbox(t *testing.T) *inbox {
@@ -209,8 +212,12 @@ func (in *inbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer in.mu.Unlock()
 	id := r.Header.Get("webhook-id")
 	in.headers = r.Header
+	in.tries++
 	if in.answer != nil {
 		if code := in.answer(id, body); code != 0 {
+			if in.later != "" {
+				w.Header().Set("Retry-After", in.later)
+			}
 			w.WriteHeader(code)
 			return
 		}
@@ -261,17 +268,8 @@ func TestWebhook(t *testing.T) {
 	w.step()
 	w.step()
 	same(t, "delivered", in.took(), want)
-	for _, secret := range secrets {
-		key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		mac := hmac.New(sha256.New, key)
-		mac.Write([]byte(in.headers.Get("webhook-id") + "." + in.headers.Get("webhook-timestamp") + "." + string(in.bodies[2])))
-		sig := "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
-		if !slices.Contains(strings.Fields(in.headers.Get("webhook-signature")), sig) {
-			t.Error("a secret did not sign")
-		}
+	if !in.signedBy(secrets...) {
+		t.Error("a secret did not sign")
 	}
 	var got struct {
 		Type      string
@@ -292,6 +290,107 @@ func TestWebhook(t *testing.T) {
 		if bytes.Contains(body, []byte("Jane")) {
 			t.Error("a message repeats what somebody wrote")
 		}
+	}
+}
+
+// TestWaits goes through an outage second by second: how long a target waits is doubled up to an hour, a receiver that says how long it
+// wants to be left alone is, and each try has the id of the message and the time of the try.
+func TestWaits(t *testing.T) {
+	w, in := hooked(t)
+	id := w.judged(1)[0]
+	in.answer = func(string, []byte) int { return http.StatusServiceUnavailable }
+	var stamps []string
+	try := func(want time.Duration) {
+		t.Helper()
+		before := w.status().RetryAt
+		if !before.IsZero() {
+			w.pass(before.Sub(w.now()) - time.Second)
+			tries := in.tries
+			if w.step(); in.tries != tries {
+				t.Errorf("it was tried before %s", before)
+			}
+			w.pass(time.Second)
+		}
+		w.step()
+		if got := w.status().RetryAt.Sub(w.now()); got != want {
+			t.Errorf("it waits %s, want %s", got, want)
+		}
+		if got := in.headers.Get("webhook-id"); got != id {
+			t.Errorf("a try under %q, want %q", got, id)
+		}
+		stamp := in.headers.Get("webhook-timestamp")
+		if want := strconv.FormatInt(w.now().Unix(), 10); stamp != want || slices.Contains(stamps, stamp) {
+			t.Errorf("a try of %s, want %s", stamp, want)
+		}
+		stamps = append(stamps, stamp)
+	}
+	for _, seconds := range []int{5, 10, 20, 40} {
+		try(time.Duration(seconds) * time.Second)
+	}
+	in.answer, in.later = func(string, []byte) int { return http.StatusTooManyRequests }, "1800"
+	try(30 * time.Minute)
+	in.later = "3" // sooner than we would come anyway
+	try(160 * time.Second)
+	in.later = ""
+	for _, seconds := range []int{320, 640, 1280, 2560, 3600, 3600} {
+		try(time.Duration(seconds) * time.Second)
+	}
+	in.answer = nil
+	w.pass(time.Hour)
+	w.step()
+	same(t, "delivered", in.took(), []string{id})
+	if s := w.status(); !s.RetryAt.IsZero() || s.State != "ok" {
+		t.Errorf("%+v", s)
+	}
+}
+
+// signedBy reports whether the last request has a signature by each of these secrets and by no other.
+func (in *inbox) signedBy(secrets ...string) bool {
+	in.t.Helper()
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	var want []string
+	for _, secret := range secrets {
+		key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
+		if err != nil {
+			in.t.Fatal(err)
+		}
+		mac := hmac.New(sha256.New, key)
+		mac.Write([]byte(in.headers.Get("webhook-id") + "." + in.headers.Get("webhook-timestamp") + "." + string(in.bodies[len(in.bodies)-1])))
+		want = append(want, "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
+	}
+	return slices.Equal(strings.Fields(in.headers.Get("webhook-signature")), want)
+}
+
+// TestRotation replaces a secret while messages go: whoever has the old one, or the new one, can verify every message that comes in between.
+func TestRotation(t *testing.T) {
+	w, in := hooked(t)
+	for _, now := range [][]string{secrets[:1], secrets, secrets[1:]} {
+		w.write("secret", now...)
+		w.judged(1)
+		w.step()
+		if !in.signedBy(now...) {
+			t.Errorf("with %d secrets in the file other ones signed", len(now))
+		}
+	}
+	// Without a good secret nothing goes, and what was to go waits.
+	for _, bad := range [][]string{nil, {"whsec_c2hvcnQ="}, {secrets[0], "whsec_!"}} {
+		w.write("secret", bad...)
+		w.judged(1)
+		w.pass(time.Hour)
+		w.step()
+		if s := w.status(); s.State != "failing" || !strings.Contains(s.Error, "secretFile") || s.Dead != 0 {
+			t.Errorf("%+v", s)
+		}
+	}
+	if got := len(in.took()); got != 3 {
+		t.Errorf("%d messages", got)
+	}
+	w.write("secret", secrets[1])
+	w.pass(time.Hour)
+	w.step()
+	if got := len(in.took()); got != 6 {
+		t.Errorf("%d messages", got)
 	}
 }
 
