@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -178,6 +179,8 @@ type updates struct {
 	t     *testing.T
 	moto  string
 	calls []string
+	// refuse are the codes with which findings are not updated.
+	refuse map[string]string
 }
 
 func (u *updates) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -199,6 +202,13 @@ func (u *updates) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if f == nil || f["ProductArn"] != id.ProductArn {
 			not = append(not, map[string]any{"FindingIdentifier": id, "ErrorCode": "FindingNotFound", "ErrorMessage": ""})
 			continue
+		}
+		if code := u.refuse[id.Id]; code != "" {
+			not = append(not, map[string]any{"FindingIdentifier": id, "ErrorCode": code, "ErrorMessage": ""})
+			continue
+		}
+		if n := len(in.Note.Text); n == 0 || n > 512 || in.Note.UpdatedBy == "" {
+			u.t.Errorf("a note of %d bytes", n)
 		}
 		u.calls = append(u.calls, in.Workflow.Status)
 		f["Workflow"], f["Note"] = map[string]any{"Status": in.Workflow.Status}, in.Note
@@ -247,6 +257,55 @@ func hubFinding(t *testing.T, moto, id string) map[string]any {
 		}
 	}
 	return nil
+}
+
+// TestSecurityHubRefuses has one finding that Security Hub updates not now, and one that it will never update: the first is waited for, the
+// second is put aside so that those behind it come through.
+func TestSecurityHubRefuses(t *testing.T) {
+	moto := lookalike.Moto(t)
+	u, err := url.Parse(moto)
+	if err != nil {
+		t.Fatal(err)
+	}
+	front := &updates{Handler: httputil.NewSingleHostReverseProxy(u), t: t, moto: moto}
+	srv := httptest.NewServer(front)
+	defer srv.Close()
+	for _, id := range []string{"r-1", "r-2"} {
+		importToHub(t, moto, id, "eu-central-1", "NEW")
+	}
+	w := connected(t, func(c *notify.Config) {
+		c.Portal = "https://" + strings.Repeat("a", 600) + ".test" // more than a note takes
+		c.Plan = func(_ context.Context, id string) (*remedy.Plan, error) {
+			return &remedy.Plan{ID: id, State: remedy.Planned, Findings: []string{strings.Replace(id, "plan", "r", 1)}}, nil
+		}
+		c.Record = func(_ context.Context, id string) (*triage.Record, error) {
+			return &triage.Record{Finding: coffer.Finding{ID: id, Region: "eu-central-1", Origin: coffer.OriginMacie}, Status: triage.Open}, nil
+		}
+	}, notify.Target{Name: "hub", Kind: notify.SecurityHub, Endpoint: srv.URL})
+	for _, plan := range []string{"plan-1", "plan-2"} {
+		w.happens(access.RemedyPlan, access.Plan, plan, audit.Done, map[string]string{"step": "plan"})
+	}
+	front.refuse = map[string]string{"r-1": "ConcurrentUpdateError"}
+	for range 8 {
+		w.step()
+		w.pass(2 * time.Hour)
+	}
+	if s := w.status(); s.State != "failing" || s.Dead != 0 || len(front.calls) != 0 || !strings.Contains(s.Error, "ConcurrentUpdateError") {
+		t.Errorf("%+v, %v", s, front.calls)
+	}
+	front.refuse = map[string]string{"r-1": "InvalidInput"}
+	for range 8 {
+		w.step()
+		w.pass(2 * time.Hour)
+	}
+	if s := w.status(); s.State != "dead" || s.Dead != 1 {
+		t.Errorf("%+v", s)
+	}
+	same(t, "updates", front.calls, []string{"NOTIFIED"})
+	front.refuse = map[string]string{"r-1": "FindingNotFound"} // gone since it was asked for
+	if n, err := w.Retry(w.Context(), w.ask(), "hub"); n != 1 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
 }
 
 // importToHub gives a finding of Macie's to moto's Security Hub.

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -151,9 +152,16 @@ func (m *Message) Sentence() string {
 	return s
 }
 
-// facts are the members of the message as names and texts, for people.
+// maxFact bounds what people are shown of one fact, in characters: a field of Slack's takes 2,000, its name included
+// (https://docs.slack.dev/reference/block-kit/blocks/section-block). All of it is behind the link.
+const (
+	maxFact = 1900
+	more    = ", and more"
+)
+
+// facts are the members of the message as names and texts, for people; no text is longer than maxFact.
 func (m *Message) facts() [][2]string {
-	out := [][2]string{{"Event", m.Type + " " + m.Outcome}, {"Time", m.Time.UTC().Format(time.RFC3339)}, {"By", m.Actor}}
+	out := [][2]string{{"Event", m.Type + " " + m.Outcome}, {"Time", m.Time.UTC().Format(time.RFC3339)}, {"By", cmp.Or(m.Actor, m.ActorKind)}}
 	for _, f := range [][2]string{{"Finding", m.Finding}, {"Plan", m.Plan}, {"Object", m.Object}, {"Reason", m.Reason}} {
 		if f[1] != "" {
 			out = append(out, f)
@@ -167,7 +175,11 @@ func (m *Message) facts() [][2]string {
 		detail = append(detail, fmt.Sprintf("%s %s", name, m.Detail[name]))
 	}
 	if len(detail) > 0 {
-		out = append(out, [2]string{"Detail", strings.Join(detail, ", ")})
+		text := strings.Join(detail, ", ")
+		if len(text) > maxFact { // what is tellable is ASCII
+			text = text[:maxFact-len(more)] + more
+		}
+		out = append(out, [2]string{"Detail", text})
 	}
 	return out
 }

@@ -22,6 +22,9 @@ import (
 // maxIDs is how many findings are asked for at once: a filter of GetFindings takes 20 values.
 const maxIDs = 20
 
+// maxNote is how long the note of a finding may be (NoteUpdate in the API reference of Security Hub).
+const maxNote = 512
+
 // hub keeps the workflow status of Macie's findings in Security Hub. An entry of the log is only the occasion: what status a finding gets
 // follows from its plan and record as they are then, so that a repeated or late delivery says nothing that is not so any more.
 //
@@ -224,8 +227,8 @@ func (h *hub) update(ctx context.Context, client *securityhub.Client, p *remedy.
 	if status == types.WorkflowStatusResolved {
 		note += "; verified, " + map[string]string{"all": "all known copies clean", "current": "the current version clean"}[p.Clean]
 	}
-	if h.portal != "" {
-		note += "; " + h.portal + "/fixes/" + p.ID
+	if link := "; " + h.portal + "/fixes/" + p.ID; h.portal != "" && len(note)+len(link) <= maxNote {
+		note += link
 	}
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
@@ -237,9 +240,14 @@ func (h *hub) update(ctx context.Context, client *securityhub.Client, p *remedy.
 		return outage("BatchUpdateFindings", err)
 	}
 	for _, u := range out.UnprocessedFindings {
-		if code := aws.ToString(u.ErrorCode); code != "FindingNotFound" { // gone since we asked: 90 days are over
-			return fmt.Errorf("BatchUpdateFindings: %s: %w", tell(code), coffer.ErrUnavailable)
+		code, kind := aws.ToString(u.ErrorCode), coffer.ErrUnavailable
+		switch code {
+		case "FindingNotFound": // gone since we asked: 90 days are over
+			continue
+		case "InvalidInput", "FindingSizeExceeded": // which no waiting cures
+			kind = coffer.ErrInvalid
 		}
+		return fmt.Errorf("BatchUpdateFindings: %s: %w", tell(code), kind)
 	}
 	return nil
 }

@@ -144,11 +144,13 @@ func (h *hook) body(m *Message) any {
 }
 
 // slackBody is a message in Block Kit (https://docs.slack.dev/reference/block-kit), with the sentence alone for where blocks are not shown.
+// Texts are verbatim: what looks like an address or a channel in an id becomes no link.
 func slackBody(m *Message) any {
 	escape := strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace
 	type text struct {
-		Type string `json:"type"`
-		Text string `json:"text"`
+		Type     string `json:"type"`
+		Text     string `json:"text"`
+		Verbatim bool   `json:"verbatim"`
 	}
 	type block struct {
 		Type     string `json:"type"`
@@ -162,11 +164,11 @@ func slackBody(m *Message) any {
 	} else {
 		head = escape(head)
 	}
-	blocks := []block{{Type: "section", Text: &text{"mrkdwn", head}}}
+	blocks := []block{{Type: "section", Text: &text{"mrkdwn", head, true}}}
 	var fields []text
 	for _, f := range m.facts() {
 		if len(fields) < 10 { // as many as a section takes
-			fields = append(fields, text{"mrkdwn", "*" + escape(f[0]) + "*\n" + escape(f[1])})
+			fields = append(fields, text{"mrkdwn", "*" + escape(f[0]) + "*\n" + escape(f[1]), true})
 		}
 	}
 	blocks = append(blocks, block{Type: "section", Fields: fields})
@@ -174,7 +176,7 @@ func slackBody(m *Message) any {
 	if m.Link != "" {
 		foot = "<" + escape(m.Link) + "|Open in Coffer>, entry " + strconv.FormatInt(m.Entry, 10) + " of the log"
 	}
-	blocks = append(blocks, block{Type: "context", Elements: []text{{"mrkdwn", foot}}})
+	blocks = append(blocks, block{Type: "context", Elements: []text{{"mrkdwn", foot, true}}})
 	return map[string]any{"text": escape(m.Sentence()), "blocks": blocks}
 }
 
