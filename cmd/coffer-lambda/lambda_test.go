@@ -3,9 +3,7 @@ package main
 import (
 	"bytes"
 
-	"crypto/md5"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/http/httptest"
@@ -17,7 +15,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-lambda-go/events"
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
@@ -29,8 +26,6 @@ import (
 	"coffer/internal/awsfake/maciefake"
 	"coffer/internal/lambdaharness"
 	"coffer/internal/lookalike"
-	"coffer/macie"
-	"coffer/store"
 )
 
 const (
@@ -54,29 +49,36 @@ type cloud struct {
 	options app.Options // of who looks at it all
 }
 
-var binary struct {
+// program is the binary of the functions, built once.
+type program struct {
+	tags []string
 	once sync.Once
 	path string
 }
 
-// built returns the function's binary.
-func built(t testing.TB) string {
-	binary.once.Do(func() {
+// shipped is built as what is shipped; movable has a clock that tests move.
+var shipped, movable = program{}, program{tags: []string{"harness"}}
+
+// built returns the binary.
+func (p *program) built(t testing.TB) string {
+	p.once.Do(func() {
 		dir, err := os.MkdirTemp("", "coffer-lambda-")
 		if err != nil {
 			t.Fatal(err)
 		}
-		binary.path = lambdaharness.Build(t, dir, ".")
+		p.path = lambdaharness.Build(t, dir, ".", p.tags...)
 	})
-	if binary.path == "" {
+	if p.path == "" {
 		t.Fatal("the function was not built")
 	}
-	return binary.path
+	return p.path
 }
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	_ = os.RemoveAll(filepath.Dir(binary.path)) // "." of nothing is not removed
+	for _, p := range []*program{&shipped, &movable} {
+		_ = os.RemoveAll(filepath.Dir(p.path)) // "." of nothing is not removed
+	}
 	os.Exit(code)
 }
 
@@ -86,7 +88,7 @@ func inCloud(t testing.TB) *cloud {
 
 // inCloudOn is inCloud with other servers for S3 and KMS.
 func inCloudOn(t testing.TB, s3, kms string) *cloud {
-	bin := built(t)
+	bin := shipped.built(t)
 	c := &cloud{
 		TB: t, name: strings.NewReplacer("/", "-", "_", "-").Replace(strings.ToLower(t.Name())), s3: s3, macie: maciefake.New(),
 		fn: map[app.Role]*lambdaharness.Function{}, queue: map[app.Role]string{},
@@ -102,7 +104,7 @@ func inCloudOn(t testing.TB, s3, kms string) *cloud {
 	}
 	c.sqs = sqs.NewFromConfig(awsConfig, func(o *sqs.Options) { o.BaseEndpoint = &moto })
 	for _, r := range []app.Role{app.Intake, app.Remedy, app.API, app.Worker} {
-		c.queue[r] = c.newQueue(string(r))
+		c.queue[r] = newQueue(t, c.sqs, c.name+"-"+string(r), 0)
 	}
 	ms := httptest.NewServer(c.macie)
 	t.Cleanup(ms.Close)
@@ -156,23 +158,6 @@ func inCloudOn(t testing.TB, s3, kms string) *cloud {
 
 func (c *cloud) bucket() string { return c.name + "-statements" }
 
-// newQueue makes a queue with dead letters after three receives, and returns its URL.
-func (c *cloud) newQueue(name string) string {
-	c.Helper()
-	dead, err := c.sqs.CreateQueue(c.Context(), &sqs.CreateQueueInput{QueueName: aws.String(c.name + "-" + name + "-dead")})
-	if err != nil {
-		c.Fatal(err)
-	}
-	out, err := c.sqs.CreateQueue(c.Context(), &sqs.CreateQueueInput{QueueName: aws.String(c.name + "-" + name), Attributes: map[string]string{
-		"VisibilityTimeout": "0",
-		"RedrivePolicy":     fmt.Sprintf(`{"deadLetterTargetArn":"%s","maxReceiveCount":"3"}`, queueARN(*dead.QueueUrl)),
-	}})
-	if err != nil {
-		c.Fatal(err)
-	}
-	return *out.QueueUrl
-}
-
 func queueARN(url string) string {
 	return "arn:aws:sqs:" + lookalike.Region + ":" + lookalike.Account + ":" + url[strings.LastIndex(url, "/")+1:]
 }
@@ -200,21 +185,7 @@ func (c *cloud) put(key, id, body string) []byte {
 // found makes Macie have a finding about an object that is there, and returns the event of it.
 func (c *cloud) found(key, id, body string) []byte {
 	c.Helper()
-	sum := md5.Sum([]byte(body))
-	at := time.Now().Add(-time.Hour).UTC()
-	l, err := coffer.ParseLocation("cell:R2C2")
-	if err != nil {
-		c.Fatal(err)
-	}
-	f := coffer.Finding{
-		ID: id, AccountID: lookalike.Account, Partition: "aws", Region: lookalike.Region, Type: "SensitiveData:S3Object/Financial",
-		Severity: coffer.SeverityHigh, CreatedAt: at, LastModified: at.Add(-time.Hour), Size: int64(len(body)), Status: "COMPLETE",
-		Object: coffer.Object{Bucket: c.bucket(), Key: key, ETag: hex.EncodeToString(sum[:])},
-		JobID:  "7c1f0a94d2b84e6fa35b90e1c84d2f17", OriginType: "SENSITIVE_DATA_DISCOVERY_JOB",
-		Detections:  []coffer.Detection{{Type: "CREDIT_CARD_NUMBER", Category: "FINANCIAL_INFORMATION", Count: 1}},
-		Occurrences: []coffer.Occurrence{{N: 1, Type: "CREDIT_CARD_NUMBER", At: l}},
-	}
-	event := macie.Event(f)
+	event := findingOn(c, c.bucket(), key, id, body, time.Now().Add(-time.Hour))
 	c.macie.Put(event)
 	return event
 }
@@ -258,21 +229,7 @@ func (c *cloud) count(url string) string {
 // ask sends a request to the API as API Gateway does, for the role engineer.
 func (c *cloud) ask(method, path string, body any, more ...func(*events.APIGatewayV2HTTPRequest)) (status int, answer map[string]any) {
 	c.Helper()
-	r := events.APIGatewayV2HTTPRequest{Version: "2.0", RawPath: path, Headers: map[string]string{
-		"host": "coffer.example", "x-coffer-origin": secret, "idempotency-key": "test-" + store.NewVersion(),
-	}}
-	if body != nil {
-		b, err := json.Marshal(body)
-		if err != nil {
-			c.Fatal(err)
-		}
-		r.Body, r.Headers["content-type"] = string(b), "application/json"
-	}
-	r.RequestContext.HTTP.Method, r.RequestContext.HTTP.SourceIP = method, "192.0.2.7"
-	r.RequestContext.Stage = "$default"
-	r.RequestContext.Authorizer = &events.APIGatewayV2HTTPRequestContextAuthorizerDescription{
-		IAM: &events.APIGatewayV2HTTPRequestContextAuthorizerIAMDescription{UserARN: "arn:aws:sts::" + lookalike.Account + ":assumed-role/engineer/alice"},
-	}
+	r := request(method, path, body)
 	for _, f := range more {
 		f(&r)
 	}

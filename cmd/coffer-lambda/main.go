@@ -138,7 +138,7 @@ func (f *function) open(ctx context.Context) (*opened, error) {
 	if f.opened != nil {
 		return f.opened, nil
 	}
-	a, err := app.Open(ctx, app.Options{Home: "/tmp/coffer", Role: f.role, Config: &f.config, Logger: f.logger})
+	a, err := app.Open(ctx, app.Options{Home: "/tmp/coffer", Role: f.role, Config: &f.config, Now: clock(), Logger: f.logger})
 	if err != nil {
 		return nil, err
 	}

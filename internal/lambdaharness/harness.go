@@ -9,7 +9,6 @@ package lambdaharness
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -339,11 +338,13 @@ func fail(w http.ResponseWriter, status int, code string) {
 	fmt.Fprintf(w, `{"Type":"User","Message":%q}`, code)
 }
 
-// Build builds a package for this machine as the functions are built, into a folder, and returns the binary.
-func Build(t testing.TB, dir, pkg string) string {
+// Build builds a package for this machine as the functions are built, but for further build tags, into a folder, and returns the binary.
+func Build(t testing.TB, dir, pkg string, tags ...string) string {
 	t.Helper()
 	name := filepath.Join(dir, "bootstrap")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-tags=lambda.norpc", "-o", name, pkg)
+	tags = append([]string{"lambda.norpc"}, tags...)
+	//nolint:gosec // what a test asks for
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-tags="+strings.Join(tags, ","), "-o", name, pkg)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go build %s: %v: %s", pkg, err, out)
 	}
@@ -370,18 +371,4 @@ func (w *tail) String() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return string(w.end)
-}
-
-// Until calls f, which says whether it is done, until it is or the context ends.
-func Until(ctx context.Context, f func() (bool, error)) error {
-	for {
-		if done, err := f(); done || err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
 }

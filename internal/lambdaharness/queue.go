@@ -3,6 +3,7 @@ package lambdaharness
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -26,7 +27,8 @@ type Mapping struct {
 	// Answer, if set, sees each answer of the function, or its error.
 	Answer func(payload []byte, err error)
 
-	again []types.Message
+	again  []types.Message
+	hidden []types.Message // received, and not deleted
 }
 
 // Poll takes one batch to the function and returns how many messages were in it, and how many of them it was done with. Those that it was not
@@ -42,6 +44,7 @@ func (m *Mapping) Poll(ctx context.Context) (got, deleted int, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
+	m.hidden = append(m.hidden, out.Messages...)
 	messages := append(m.again, out.Messages...)
 	m.again = nil
 	if m.Twice && len(out.Messages) > 0 {
@@ -88,7 +91,25 @@ func (m *Mapping) Poll(ctx context.Context) (got, deleted int, err error) {
 		}
 		deleted += len(part)
 	}
+	m.hidden = slices.DeleteFunc(m.hidden, func(x types.Message) bool {
+		return !slices.Contains(failed, *x.MessageId) && slices.Contains(ids, *x.MessageId)
+	})
 	return len(messages), deleted, nil
+}
+
+// Lapse has the visibility timeouts end of the messages that came and were not deleted, as time does, and returns how many these were. The
+// queue counts each time that a message comes, and moves it to its dead letters after as many as its redrive policy allows.
+func (m *Mapping) Lapse(ctx context.Context) (int, error) {
+	n := len(m.hidden)
+	for _, x := range m.hidden {
+		_, err := m.SQS.ChangeMessageVisibility(ctx, &sqs.ChangeMessageVisibilityInput{QueueUrl: &m.URL, ReceiptHandle: x.ReceiptHandle, VisibilityTimeout: 0})
+		var gone *types.MessageNotInflight
+		if err != nil && !errors.As(err, &gone) {
+			return 0, fmt.Errorf("visibility: %w", err)
+		}
+	}
+	m.hidden = nil
+	return n, nil
 }
 
 // Failures returns the ids of a batch that come again after an answer: none for an empty or null answer or list, all for one that is no JSON

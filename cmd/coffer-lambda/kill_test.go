@@ -1,0 +1,208 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"coffer/app"
+	"coffer/internal/lambdaharness"
+	"coffer/remedy"
+)
+
+// phase is a part of the way of a finding. Functions do it; who looks on does what comes before it.
+type phase struct {
+	name   string
+	before func(s *site, id string) (plan string)
+	run    func(s *site, id, plan string)
+	after  func(s *site, id, plan string)
+}
+
+var phases = []phase{
+	{
+		"intake",
+		func(s *site, id string) string { s.put(id); return "" },
+		func(s *site, id, _ string) {
+			s.send(app.Intake, string(s.events[id]))
+			s.settle(app.Intake, func() bool { return true }) // what was not done comes again
+		},
+		func(s *site, id, _ string) { s.sealed(id); s.stands(id, cardList, "sensitive") },
+	},
+	{
+		"plan",
+		func(s *site, id string) string { s.taken(id); return "" },
+		func(s *site, id, _ string) {
+			made := s.job(app.Remedy, "POST", "/v1/plans", map[string]any{"findings": []string{id}, "action": "redact"})
+			if len(made) != 1 {
+				s.Fatalf("%d plans", len(made))
+			}
+			s.fixed(made[0], remedy.Planned)
+		},
+		func(s *site, id, _ string) { s.sealed(id); s.stands(id, cardList, "sensitive") },
+	},
+	{
+		"apply",
+		func(s *site, id string) string {
+			s.taken(id)
+			plan := s.planned(id)
+			s.approved(plan)
+			return plan
+		},
+		func(s *site, _, plan string) {
+			s.job(app.Remedy, "POST", "/v1/plans/"+plan+"/apply", map[string]any{})
+		},
+		func(s *site, id, plan string) {
+			s.fixed(plan, remedy.Applied)
+			s.sealed(id)
+			s.stands(id, redacted, "redacted")
+			if p, err := s.app.Remedy.Get(s.Context(), plan); err != nil || !p.Verified || p.Clean != "all" {
+				s.Fatalf("the fix is not verified, or not clean: %v", err)
+			}
+		},
+	},
+	{
+		"certificate",
+		func(s *site, id string) string {
+			s.taken(id)
+			plan := s.planned(id)
+			s.applied(plan)
+			return plan
+		},
+		func(s *site, _, plan string) {
+			for range 8 {
+				if _, err := s.fn[app.Schedule].Invoke([]byte(`{}`)); err == nil {
+					break
+				}
+				s.pass(visibility)
+			}
+			if cert := s.do("GET", "/v1/plans/"+plan+"/certificate", nil); cert["verified"] != true || cert["clean"] == "not clean" {
+				s.Fatalf("certificate: verified %v, clean %v", cert["verified"], cert["clean"])
+			}
+		},
+		func(s *site, id, _ string) { s.sealed(id); s.stands(id, redacted, "redacted") },
+	},
+	{
+		"undo",
+		func(s *site, id string) string {
+			s.taken(id)
+			plan := s.planned(id)
+			s.applied(plan)
+			return plan
+		},
+		func(s *site, _, plan string) { s.job(app.Remedy, "POST", "/v1/plans/"+plan+"/undo", nil) },
+		func(s *site, id, plan string) {
+			s.fixed(plan, remedy.Undone)
+			s.sealed(id)
+			s.stands(id, cardList, "sensitive")
+		},
+	},
+}
+
+// fixed demands that a plan is in a state.
+func (s *site) fixed(plan string, want remedy.State) {
+	s.Helper()
+	p, err := s.app.Remedy.Get(s.Context(), plan)
+	if err != nil || p.State != want {
+		s.Fatalf("the plan is not %s: %v", want, err)
+	}
+}
+
+// stands demands that an object has these bytes and is tagged so.
+func (s *site) stands(id, body, state string) {
+	s.Helper()
+	if got := s.body(id); got != body {
+		s.Fatalf("%s: the object is not what it should be, %d bytes", id, len(got))
+	}
+	if got := s.state(id); got != state {
+		s.Fatalf("%s: the object's state is %q, not %q", id, got, state)
+	}
+}
+
+// whole demands that an object is what it was or what the fix makes of it, and nothing between.
+func (s *site) whole(id string) {
+	s.Helper()
+	if got := s.body(id); got != cardList && got != redacted {
+		s.Fatalf("%s: the object is neither what it was nor fixed, %d bytes", id, len(got))
+	}
+}
+
+// full says whether every fault is tried.
+func full() bool { return os.Getenv("COFFER_TEST_FULL") != "" }
+
+// perSite is how many findings go through one installation before it is checked as a whole.
+const perSite = 40
+
+// TestKilledAtEveryCall ends the process of a function at a call that it makes to any service, before the call arrives or after its effect and
+// before the answer, in each part of the way of a finding. What was not done comes again, and the end is that of an undisturbed run. By default a
+// sample of the calls, with COFFER_TEST_FULL=1 all of them.
+func TestKilledAtEveryCall(t *testing.T) {
+	type schedule struct {
+		n    int
+		fate lambdaharness.Fate
+	}
+	total, kills, by := 0, 0, map[string]int{}
+	for _, ph := range phases {
+		t.Run(ph.name, func(t *testing.T) {
+			s := newSite(t)
+			run := func(id string, sc schedule) (met bool) {
+				plan := ph.before(s, id)
+				s.cold() // so that opening the installation is among the calls
+				s.tap.Decide(lambdaharness.At(sc.n, sc.fate))
+				ph.run(s, id, plan)
+				s.whole(id)
+				_, hits := s.tap.Calls()
+				s.tap.Decide(nil)
+				ph.after(s, id, plan)
+				total++
+				for _, c := range hits {
+					kills++
+					by[c.Service]++
+				}
+				return len(hits) > 0
+			}
+			run("undisturbed", schedule{})
+			s.cold()
+			s.tap.Decide(nil)
+			plan := ph.before(s, "counted")
+			s.tap.Decide(nil)
+			ph.run(s, "counted", plan)
+			all, _ := s.tap.Calls()
+			ph.after(s, "counted", plan)
+			var list []schedule
+			for n := 1; n <= len(all); n++ {
+				for i, fate := range []lambdaharness.Fate{lambdaharness.KillBefore, lambdaharness.KillAfter} {
+					if full() || (2*n+i)%sampled == 0 {
+						list = append(list, schedule{n, fate})
+					}
+				}
+			}
+			t.Logf("%d calls, %d schedules", len(all), len(list))
+			for k, sc := range list {
+				if k > 0 && k%perSite == 0 {
+					s.end()
+					s = newSite(t)
+				}
+				form := "before"
+				if sc.fate == lambdaharness.KillAfter {
+					form = "after"
+				}
+				if !run(fmt.Sprintf("%s-%d-%s", ph.name, sc.n, form), sc) {
+					t.Errorf("call %d did not come", sc.n)
+				}
+			}
+			s.end()
+		})
+	}
+	var b bytes.Buffer
+	for _, service := range slices.Sorted(maps.Keys(by)) {
+		fmt.Fprintf(&b, ", %s %d", service, by[service])
+	}
+	t.Logf("%d runs, %d kills: %s", total, kills, strings.TrimPrefix(b.String(), ", "))
+}
+
+// sampled is the step through the schedules of kills. It is odd, so that both forms come.
+const sampled = 15
