@@ -179,10 +179,20 @@ func (f *function) work(ctx context.Context, o *opened, id string) error {
 	switch {
 	case err == nil:
 		return nil
-	case ctx.Err() == nil:
+	case errors.Is(err, coffer.ErrConflict) && f.held(ctx, o, id):
+		// Whoever is at it has a message of its own, and should it die without that, the schedule finds what waits. Were this one kept, it would
+		// come as often as a message may while a worker is at a long job, and end among the dead letters.
+		return nil
+	case ctx.Err() == nil, after == nil:
 		return err // at the next try, or with the next look at what waits
 	case after.Done > before.Done:
 		return o.queues.Tell(context.WithoutCancel(ctx), f.role, id)
 	}
 	return o.queues.Tell(context.WithoutCancel(ctx), app.Worker, id)
+}
+
+// held reports whether another worker is at a job, or has ended it.
+func (f *function) held(ctx context.Context, o *opened, id string) bool {
+	j, err := o.Jobs.Get(ctx, id)
+	return err == nil && (j.State == job.Running || j.State.Ended())
 }
