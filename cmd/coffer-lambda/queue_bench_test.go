@@ -93,7 +93,7 @@ func (c *cloud) intakes(n int, env []string) []*lambdaharness.Function {
 	c.Helper()
 	var out []*lambdaharness.Function
 	for range n {
-		f := &lambdaharness.Function{Name: "intake", Binary: built(c), Env: env}
+		f := &lambdaharness.Function{Name: "intake", Binary: shipped.built(c), Env: env}
 		c.Cleanup(f.Kill)
 		if _, err := f.Invoke([]byte(`{"Records":[{"messageId":"warm","eventSource":"aws:sqs","body":"{\"coffer.job\":\"job-0000\"}"}]}`)); err != nil {
 			c.Fatalf("%v\n%s", err, f.Said())
