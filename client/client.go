@@ -43,7 +43,10 @@ type Client struct {
 
 // New returns a client of the server at base, such as https://coffer.example.com, which sends token as its access token. Redirects are
 // not followed: the token would go with them.
-func New(base, token string) (*Client, error) {
+func New(base, token string) (*Client, error) { return At(base, token, http.DefaultTransport) }
+
+// At is [New] over a transport that adds what the way to the server wants, such as a signature; token may be empty then.
+func At(base, token string, rt http.RoundTripper) (*Client, error) {
 	u, err := url.Parse(base)
 	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
 		return nil, fmt.Errorf("the address of a server is https://HOST or https://HOST:PORT: %w", coffer.ErrInvalid)
@@ -51,7 +54,7 @@ func New(base, token string) (*Client, error) {
 	if u.Scheme == "http" && !loopback(u.Hostname()) {
 		return nil, fmt.Errorf("a server elsewhere is asked over https alone: %w", coffer.ErrInvalid)
 	}
-	return with(strings.TrimSuffix(u.String(), "/"), token, http.DefaultTransport), nil
+	return with(strings.TrimSuffix(u.String(), "/"), token, rt), nil
 }
 
 // Local returns a client of a server in the same process, such as web.Server.Local gives.
@@ -194,7 +197,11 @@ func problemOf(res *http.Response) error {
 		}
 	}
 	e.Problem.Detail = fmt.Sprintf("the server answers %d and no problem of Coffer's; is it one?", res.StatusCode)
-	if e.Problem.Code = "unavailable"; res.StatusCode < 500 {
+	switch e.Problem.Code = "unavailable"; {
+	case res.StatusCode == http.StatusUnauthorized, res.StatusCode == http.StatusForbidden:
+		e.Problem.Code = "denied"
+		e.Problem.Detail = fmt.Sprintf("what stands before the server refuses the request (%d): its token or signature is of nobody whom it lets in", res.StatusCode)
+	case res.StatusCode < 500:
 		e.Problem.Code = "invalid"
 	}
 	return e

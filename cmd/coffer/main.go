@@ -44,6 +44,7 @@ type globals struct {
 	Log       string `name:"log-files" help:"Where the files of the log are." placeholder:"dir:PATH|s3:BUCKET"`
 	Server    string `help:"Address of a Coffer server: ask it instead of a home on this machine." placeholder:"URL" env:"COFFER_SERVER"`
 	TokenFile string `help:"File with the access token for the server; else it is in COFFER_TOKEN." placeholder:"FILE" env:"COFFER_TOKEN_FILE"`
+	Sign      bool   `help:"Instead of a token: sign requests to the server with this terminal's AWS credentials, where it lets roles of AWS in." env:"COFFER_SIGN"`
 	JSON      bool   `name:"json" help:"Write JSON Lines to standard output, and an error as one object to standard error."`
 }
 

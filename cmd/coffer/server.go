@@ -13,6 +13,7 @@ import (
 
 	"coffer"
 	"coffer/api"
+	"coffer/app"
 	"coffer/client"
 	"coffer/web"
 
@@ -65,6 +66,14 @@ func (e *env) client() (*client.Client, error) {
 	if e.asks != nil {
 		return e.asks, nil
 	}
+	if e.Server != "" && e.Sign {
+		rt, err := app.Signing(e.ctx, e.Server)
+		if err != nil {
+			return nil, err
+		}
+		e.asks, err = client.At(e.Server, "", rt)
+		return e.asks, err
+	}
 	if e.Server != "" {
 		token, err := e.token()
 		if err != nil {
@@ -92,7 +101,7 @@ func (e *env) token() (string, error) {
 	if e.TokenFile == "" {
 		token := strings.TrimSpace(os.Getenv("COFFER_TOKEN"))
 		if token == "" {
-			return "", usage("a server wants an access token: --token-file FILE or COFFER_TOKEN; coffer token create makes one, where the server's home is")
+			return "", usage("a server wants an access token: --token-file FILE or COFFER_TOKEN; coffer token create makes one, where the server's home is. Or --sign, with AWS credentials, for a server on AWS")
 		}
 		return token, nil
 	}
