@@ -106,7 +106,11 @@ func (i installation) SweepStages(ctx context.Context) (int, error) { return i.a
 
 func (i installation) Diagnose(ctx context.Context, ask access.Ask) []api.Diagnosis {
 	out := []api.Diagnosis{}
-	for _, d := range Diagnose(ctx, Options{Home: i.a.Home}, func() (*App, access.Ask, error) { return i.a, ask, nil }) {
+	opt := Options{Home: i.a.Home}
+	if i.a.homeless {
+		opt.Config = &i.a.Config
+	}
+	for _, d := range Diagnose(ctx, opt, func() (*App, access.Ask, error) { return i.a, ask, nil }) {
 		out = append(out, api.Diagnosis{About: d.About, Level: string(d.Level), Found: d.Found, Do: d.Do})
 	}
 	return out

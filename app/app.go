@@ -89,6 +89,7 @@ type App struct {
 	Now       func() time.Time
 
 	role        Role
+	homeless    bool // the configuration is not that of a folder
 	logger      *slog.Logger
 	specs       specs
 	logFiles    audit.Files
@@ -153,7 +154,7 @@ func Open(ctx context.Context, opt Options) (_ *App, err error) {
 	if a.Home, err = filepath.Abs(a.Home); err != nil {
 		return nil, err
 	}
-	if opt.Config != nil {
+	if a.homeless = opt.Config != nil; a.homeless {
 		a.Config, err = *opt.Config, opt.Config.Check(a.Home)
 	} else {
 		if err := makeHome(a.Home); err != nil {
@@ -310,6 +311,10 @@ func (a *App) openHomeKey(ctx context.Context) error {
 		}
 		if !errors.Is(err, coffer.ErrNotFound) {
 			return err
+		}
+		if !parts[a.role].signs {
+			// Others may not be given the right to make it, and whoever asks them comes again.
+			return fmt.Errorf("the installation has no key yet; its first command makes one, or the first run of the function schedule: %w", coffer.ErrNotFound)
 		}
 		s, err := envelope.New(ctx, a.Keys, c)
 		if err != nil {

@@ -62,32 +62,23 @@ const (
 	scantSpace  = 100 << 20
 )
 
-// Diagnose looks at a home before and after opening it. It changes nothing but the log, into which it writes that it looked,
-// and makes no home where there is none. open opens the home for whoever asks.
+// Diagnose looks at a home before and after opening it; with Config in the options there is no folder of it to look at. It changes nothing but
+// the log, into which it writes that it looked, and makes no home where there is none. open opens the home for whoever asks.
 func Diagnose(ctx context.Context, opt Options, open func() (*App, access.Ask, error)) []Diagnosis {
 	d := &doctor{home: opt.Home, now: opt.Now}
 	if d.now == nil {
 		d.now = time.Now
 	}
-	if d.home == "" {
-		h, err := DefaultHome()
-		if err != nil {
-			d.say("home", Fail, "give --home DIR or set COFFER_HOME", "%v", err)
+	var c Config
+	if opt.Config != nil {
+		c = *opt.Config
+		d.say("configuration", OK, "", "the configuration of this process is well-formed")
+	} else {
+		var ok bool
+		if c, ok = d.folder(); !ok {
 			return d.out
 		}
-		d.home = h
 	}
-	if _, err := os.Stat(filepath.Join(d.home, "format")); errors.Is(err, fs.ErrNotExist) {
-		d.say("home", Warn, "the first command that needs it makes it; or give --home DIR", "%s is no home yet", d.home)
-		return d.out
-	}
-	c, err := ReadConfig(d.home)
-	if err != nil {
-		d.say("configuration", Fail, "correct config.yaml; coffer config check says whether it is right", "%v", err)
-		return d.out
-	}
-	d.say("configuration", OK, "", "config.yaml is well-formed")
-	d.modes()
 	a, ask, err := open()
 	if err != nil {
 		d.say("home", Fail, "see the message; of the rest only what stands in the cloud can be looked at before", "the home cannot be opened: %v", err)
@@ -104,9 +95,11 @@ func Diagnose(ctx context.Context, opt Options, open func() (*App, access.Ask, e
 		d.say("log", Fail, "without a log nothing is revealed or fixed: look at the disk and at who may do what", "%v", err)
 		return d.out
 	}
-	d.say("home", OK, "", "%s opens, format %d", a.Home, HomeFormat)
-	d.space(a)
-	d.clock()
+	if opt.Config == nil {
+		d.say("home", OK, "", "%s opens, format %d", a.Home, HomeFormat)
+		d.space(a)
+		d.clock()
+	}
 	d.keys(ctx, a, ask)
 	d.tablesOf(ctx, a)
 	d.log(ctx, a)
@@ -123,6 +116,30 @@ func Diagnose(ctx context.Context, opt Options, open func() (*App, access.Ask, e
 		d.say("fips", OK, "", "FIPS 140-3 mode is off; GODEBUG=fips140=on turns it on")
 	}
 	return d.out
+}
+
+// folder looks at the folder of the home before anything in it is opened. False when there is no more to look at.
+func (d *doctor) folder() (Config, bool) {
+	if d.home == "" {
+		h, err := DefaultHome()
+		if err != nil {
+			d.say("home", Fail, "give --home DIR or set COFFER_HOME", "%v", err)
+			return Config{}, false
+		}
+		d.home = h
+	}
+	if _, err := os.Stat(filepath.Join(d.home, "format")); errors.Is(err, fs.ErrNotExist) {
+		d.say("home", Warn, "the first command that needs it makes it; or give --home DIR", "%s is no home yet", d.home)
+		return Config{}, false
+	}
+	c, err := ReadConfig(d.home)
+	if err != nil {
+		d.say("configuration", Fail, "correct config.yaml; coffer config check says whether it is right", "%v", err)
+		return c, false
+	}
+	d.say("configuration", OK, "", "config.yaml is well-formed")
+	d.modes()
+	return c, true
 }
 
 // modes looks who else may read the home.

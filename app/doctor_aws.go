@@ -162,6 +162,9 @@ func (d *doctor) bucketsOf(ctx context.Context, a *App) {
 			}
 		}
 	}
+	if _, out := a.Originals.(unreached); out {
+		return // another part of the installation keeps them
+	}
 	if s := a.specs.originals; s.Scheme == "s3" {
 		if err := originalsFit(ctx, a.Originals, s.Name); err != nil {
 			d.say("originals", Fail, "name a bucket of its own; coffer setup makes one", "%v", err)

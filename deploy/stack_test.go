@@ -52,13 +52,16 @@ func template(t testing.TB) []byte {
 	return b
 }
 
-// full are parameters under which everything is made.
+// full are parameters under which everything is made that can stand together.
 func full() map[string]any {
 	return map[string]any{
-		"Buckets": []any{"moontrust-statements", "moontrust-exports"}, "BucketKeys": "arn:aws:kms:eu-central-1:111122223333:key/objects",
-		"ResultsBucket": "moontrust-macie-results", "CodeBucket": "moontrust-code", "CodeKey": "coffer.zip", "CreateUserPool": "true",
+		"Buckets": []any{"moontrust-statements", "moontrust-exports"}, "BucketKeys": []any{"arn:aws:kms:eu-central-1:111122223333:key/objects"},
+		"ResultsBucket": "moontrust-macie-results", "ResultsKey": "arn:aws:kms:eu-central-1:111122223333:key/results",
+		"CodeBucket": "moontrust-code", "CodeKey": "coffer.zip", "CreateUserPool": "true",
 		"WorkerImage": "111122223333.dkr.ecr.eu-central-1.amazonaws.com/coffer:1", "Vpc": "vpc-01234567", "Subnets": []any{"subnet-01234567"},
-		"AlarmEmail": "oncall@moontrust.example",
+		"AlarmEmail": "oncall@moontrust.example", "EventBus": "arn:aws:events:eu-central-1:111122223333:event-bus/moontrust", "SecurityHub": "true",
+		"ArchiveBucket": "moontrust-archive", "Settings": "grace: 14d\nreasons: [investigation, audit]",
+		"Signers": `[{"arn":"arn:aws:iam::111122223333:role/pipelines","roles":["engineer"],"scopes":["finding.list","finding.read"]}]`,
 	}
 }
 
@@ -68,6 +71,14 @@ func plain() map[string]any {
 		"Buckets": []any{"moontrust-statements", "moontrust-exports"}, "CodeBucket": "moontrust-code", "CodeKey": "coffer.zip",
 		"Issuer": "https://id.moontrust.example", "Audience": "coffer", "Keys": "https://id.moontrust.example/keys",
 	}
+}
+
+// named are plain with sign-in at the provider, and a name of one's own.
+func named() map[string]any {
+	p := plain()
+	p["ClientId"] = "portal"
+	p["Origin"], p["CertificateArn"] = "https://coffer.moontrust.example", "arn:aws:acm:us-east-1:111122223333:certificate/portal"
+	return p
 }
 
 func newStack(t testing.TB, text []byte, parameters map[string]any) *stack {
@@ -172,6 +183,12 @@ func (s *stack) truth(v any) bool {
 		return fmt.Sprint(s.resolve(args[0])) == fmt.Sprint(s.resolve(args[1]))
 	case "Not":
 		return !s.truth(args[0])
+	case "Or":
+		return slices.ContainsFunc(args, s.truth)
+	case "And":
+		return !slices.ContainsFunc(args, func(a any) bool { return !s.truth(a) })
+	case "Condition":
+		return s.condition(c.arg.(string))
 	}
 	s.t.Fatalf("condition function %s is not known here", c.name)
 	return false
@@ -331,6 +348,22 @@ func (s *stack) attribute(id, attribute string) any {
 		return "arn:aws:sns" + at + name
 	}
 	return "arn:aws:" + strings.ToLower(r.kind) + at + id
+}
+
+// attributeOf is the ARN of the resource of a kind that has a name, whether or not these parameters make it.
+func (s *stack) attributeOf(kind, name string) string {
+	for id, r := range s.root["Resources"].(map[string]any) {
+		of := &resource{id: id, kind: kind, attributes: r.(map[string]any)}
+		if of.attributes["Type"] == kind && s.name(of) == name {
+			if s.resources[id] == nil {
+				s.resources[id] = of
+				defer delete(s.resources, id)
+			}
+			return s.attribute(id, "Arn").(string)
+		}
+	}
+	s.t.Fatalf("there is no %s %s", kind, name)
+	return ""
 }
 
 // policy parses a policy document of the stack.

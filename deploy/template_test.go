@@ -2,8 +2,10 @@ package deploy_test
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +14,7 @@ import (
 	"github.com/awslabs/goformation/v7/intrinsics"
 
 	"coffer/app"
+	"coffer/internal/iam"
 	"coffer/internal/lookalike"
 )
 
@@ -121,8 +124,19 @@ func TestQueues(t *testing.T) {
 			t.Errorf("%s: %v", q.id, r)
 		}
 	}
-	if mapped != 2 {
+	if mapped != 3 {
 		t.Errorf("%d queues feed functions", mapped)
+	}
+	// A queue takes dead letters from those alone that send them there.
+	for _, q := range newStack(t, template(t), full()).of("AWS::SQS::Queue") {
+		r, ok := q.properties["RedrivePolicy"].(map[string]any)
+		if !ok {
+			continue
+		}
+		from, _ := byARN[r["deadLetterTargetArn"].(string)].properties["RedriveAllowPolicy"].(map[string]any)["sourceQueueArns"].([]any)
+		if !slices.Contains(from, any(s.attributeOf("AWS::SQS::Queue", q.properties["QueueName"].(string)))) {
+			t.Errorf("%s: its dead letters are not taken", q.id)
+		}
 	}
 	rule := s.resources["FindingsRule"].properties
 	target := rule["Targets"].([]any)[0].(map[string]any)
@@ -270,29 +284,122 @@ func TestSmall(t *testing.T) {
 	}
 }
 
-// TestEnvironment: what the template tells each function is what the program reads, and complete.
+// wanted are the variables that a function must have beside those that all have; with a worker, those after the bar, too.
+var wanted = map[string]string{
+	"intake": "MACIE INTAKE_QUEUE | WORKER_QUEUE", "api": "MACIE QUEUE INTAKE_QUEUE API_QUEUE LOOK_FUNCTION ORIGIN_SECRET CONFIG | WORKER_QUEUE",
+	"remedy": "QUEUE VERIFY_FUNCTION | WORKER_QUEUE", "verify": "|", "schedule": "MACIE QUEUE INTAKE_QUEUE API_QUEUE CONFIG | WORKER_QUEUE",
+	"worker": "MACIE VERIFY_FUNCTION WORKER_QUEUE |",
+}
+
+// variable matches the names of variables in the program's source.
+var variable = regexp.MustCompile(`"(COFFER_[A-Z_]+)"`)
+
+// environments are the variables of the functions and of the worker by role.
+func (s *stack) environments() map[string]map[string]string {
+	out := map[string]map[string]string{}
+	for _, f := range s.of("AWS::Lambda::Function") {
+		vars := map[string]string{}
+		for k, v := range f.properties["Environment"].(map[string]any)["Variables"].(map[string]any) {
+			vars[k] = v.(string)
+		}
+		out[vars["COFFER_FUNCTION"]] = vars
+	}
+	for _, d := range s.of("AWS::ECS::TaskDefinition") {
+		vars := map[string]string{}
+		for _, v := range d.properties["ContainerDefinitions"].([]any)[0].(map[string]any)["Environment"].([]any) {
+			vars[v.(map[string]any)["Name"].(string)] = v.(map[string]any)["Value"].(string)
+		}
+		out["worker"] = vars
+	}
+	return out
+}
+
+// TestEnvironment: what the template tells each function and the worker the program reads and accepts, and nothing that it needs is missing.
+// TestStack has the program itself start with it.
 func TestEnvironment(t *testing.T) {
-	for name, parameters := range map[string]map[string]any{"full": full(), "plain": plain()} {
-		s := newStack(t, template(t), parameters)
-		for _, f := range s.of("AWS::Lambda::Function") {
-			vars := f.properties["Environment"].(map[string]any)["Variables"].(map[string]any)
-			c, err := app.Environment(func(n string) string { v, _ := vars[n].(string); return v })
+	read := map[string]map[string]bool{} // names that the source of a program reads
+	for file, of := range map[string]string{"../cmd/coffer-lambda/main.go": "function", "../cmd/coffer/worker.go": "worker", "../app/app.go": "worker"} {
+		text, err := os.ReadFile(filepath.Clean(file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if read[of] == nil {
+			read[of] = map[string]bool{}
+		}
+		for _, m := range variable.FindAllSubmatch(text, -1) {
+			read[of][string(m[1])] = true
+		}
+	}
+	for name, parameters := range configurations {
+		s := newStack(t, template(t), parameters())
+		all := s.environments()
+		for role, vars := range all {
+			known := maps.Clone(read[map[bool]string{true: "worker", false: "function"}[role == "worker"]])
+			c, err := app.Environment(func(n string) string { known[n] = true; return vars[n] })
 			if err == nil {
 				err = c.Check(t.TempDir())
 			}
 			if err != nil {
-				t.Errorf("%s, %s: %v", name, f.id, err)
+				t.Errorf("%s, %s: %v", name, role, err)
 				continue
 			}
-			if !slices.Contains(app.Roles(), app.Role(vars["COFFER_FUNCTION"].(string))) {
-				t.Errorf("%s is no function of the program", vars["COFFER_FUNCTION"])
+			size := 0
+			for n, v := range vars {
+				size += len(n) + len(v)
+				if !known[n] {
+					t.Errorf("%s, %s: nobody reads %s", name, role, n)
+				}
+				if v == "" {
+					t.Errorf("%s, %s: %s is empty", name, role, n)
+				}
+			}
+			if size > 4096/2 { // half of what Lambda takes, for as many buckets and settings
+				t.Errorf("%s, %s: %d bytes of variables", name, role, size)
+			}
+			least, worker, _ := strings.Cut(wanted[role], "|")
+			want := strings.Fields("OBJECTS ORIGINALS KEYS STORE LOG BUCKETS " + least)
+			if s.resources["WorkerQueue"] != nil {
+				want = append(want, strings.Fields(worker)...)
+			}
+			for _, n := range want {
+				if vars["COFFER_"+n] == "" {
+					t.Errorf("%s, %s is without COFFER_%s", name, role, n)
+				}
+			}
+			if !slices.Contains(app.Roles(), app.Role(role)) {
+				t.Errorf("%s is no role of the program", role)
 			}
 			if want := "dynamodb:" + s.name(s.resources["DataTable"]); c.Store != want || len(c.Buckets) != 2 || !strings.Contains(c.Keys, "?verify=") {
-				t.Errorf("%s: %s, %q, %s", f.id, c.Store, c.Buckets, c.Keys)
+				t.Errorf("%s: %s, %q, %s", role, c.Store, c.Buckets, c.Keys)
 			}
-			if api := f.id == "ApiFunction"; (len(c.Identity.Issuers) == 1) != api {
-				t.Errorf("%s: issuers %v", f.id, c.Identity.Issuers)
+			if (len(c.Identity.Issuers) == 1) != (role == "api") {
+				t.Errorf("%s: issuers %v", role, c.Identity.Issuers)
 			}
+			targets := 0
+			if name == "full" && (role == "api" || role == "schedule") {
+				targets = 3
+			}
+			if len(c.Notify) != targets {
+				t.Errorf("%s, %s: %d targets of messages", name, role, len(c.Notify))
+			}
+			if name == "full" && role != "verify" && c.Grace != "14d" {
+				t.Errorf("%s does not have the settings", role)
+			}
+			// Whoever knows a queue may send to it, but for the worker, who takes from it.
+			for n, v := range vars {
+				if !strings.HasSuffix(n, "QUEUE") || role == "worker" {
+					continue
+				}
+				q := s.attributeOf("AWS::SQS::Queue", v)
+				if d := (iam.Policies{Identity: s.role(roles[role]), Owner: account}).Decide(iam.Request{
+					Principal: iam.Principal{ARN: s.arn(roles[role]), Account: account}, Action: "sqs:SendMessage", Resource: q,
+				}); d.Allowed != iam.Yes {
+					t.Errorf("%s, %s may not send to %s", name, role, n)
+				}
+			}
+		}
+		if (all["worker"] != nil) != (name == "full") || len(all) < 5 {
+			t.Errorf("%s: %d environments", name, len(all))
 		}
 	}
 }

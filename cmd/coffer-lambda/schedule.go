@@ -3,21 +3,17 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"coffer/app"
 	"coffer/store"
 )
 
-// schedule does what time brings: it puts the entries of the log in order and under a signed checkpoint, forgets old attempts, hands to the
-// other functions what is due, tells them of what waits, and delivers messages. Whatever of it fails, the rest is done.
+// schedule does what time brings: it puts the entries of the log in order and under a signed checkpoint, hands to the other functions what is
+// due, tells them of what waits, and delivers messages. Whatever of it fails, the rest is done. What expires DynamoDB removes by itself.
 func (f *function) schedule(ctx context.Context, o *opened) ([]byte, error) {
 	var errs []error
 	if err := o.Log.Sequence(ctx); err != nil {
 		errs = append(errs, err)
-	}
-	if _, err := o.Once().Prune(ctx); err != nil {
-		errs = append(errs, fmt.Errorf("old attempts: %w", err))
 	}
 	due, err := o.Due(ctx, o.Service("timed-work", "timed-"+store.NewVersion()), app.ReconcileEvery)
 	if err != nil {

@@ -121,18 +121,39 @@ var targets = map[string]string{
 	"DynamoDB": "dynamodb", "TrentService": "kms", "AmazonSQS": "sqs", "AWSEvents": "events",
 }
 
-// Name tells what a signed request to S3, DynamoDB, KMS or Macie asks for, as the API names it. A request that it does not know has
-// the method as its name.
+// Name tells what a signed request to a service that Coffer calls asks for, as the API names it. A request that it does not know has the
+// method as its name.
 func Name(req *http.Request) Op {
 	if t := req.Header.Get("X-Amz-Target"); t != "" {
 		service, op, _ := strings.Cut(t, ".")
 		prefix, _, _ := strings.Cut(service, "_")
 		return Op{cmp.Or(targets[prefix], strings.ToLower(prefix)), op}
 	}
-	if strings.Contains(req.Header.Get("Authorization"), "/macie2/aws4_request") {
-		return Op{"macie2", macieName(req)}
+	// The scope of the credential ends in /REGION/SERVICE/aws4_request (IAM user guide, elements of a signature).
+	before, _, _ := strings.Cut(req.Header.Get("Authorization"), "/aws4_request")
+	switch service := before[strings.LastIndexByte(before, '/')+1:]; service {
+	case "macie2":
+		return Op{service, macieName(req)}
+	case "securityhub":
+		return Op{service, hubName(req)}
+	case "lambda":
+		if strings.HasSuffix(req.URL.Path, "/invocations") {
+			return Op{service, "Invoke"}
+		}
+		return Op{service, req.Method}
 	}
 	return Op{"s3", s3Name(req)}
+}
+
+// hubName names the calls to Security Hub.
+func hubName(req *http.Request) string {
+	switch req.URL.Path {
+	case "/findings":
+		return "GetFindings"
+	case "/findings/batchupdate":
+		return "BatchUpdateFindings"
+	}
+	return req.Method
 }
 
 // macieName names the calls to Macie that Coffer makes, by the paths of its API.

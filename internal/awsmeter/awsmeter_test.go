@@ -73,6 +73,28 @@ func TestNamesOfMacie(t *testing.T) {
 	}
 }
 
+func TestNamesByScope(t *testing.T) {
+	for _, c := range []struct {
+		service, method, path string
+		want                  awsmeter.Op
+	}{
+		{"securityhub", "POST", "/findings", awsmeter.Op{Service: "securityhub", Name: "GetFindings"}},
+		{"securityhub", "PATCH", "/findings/batchupdate", awsmeter.Op{Service: "securityhub", Name: "BatchUpdateFindings"}},
+		{"lambda", "POST", "/2015-03-31/functions/coffer-verify/invocations", awsmeter.Op{Service: "lambda", Name: "Invoke"}},
+		{"lambda", "GET", "/2015-03-31/functions", awsmeter.Op{Service: "lambda", Name: "GET"}},
+		{"s3", "PUT", "/b/k", awsmeter.Op{Service: "s3", Name: "PutObject"}},
+	} {
+		req, err := http.NewRequest(c.method, "http://127.0.0.1"+c.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=A/20260715/eu-central-1/"+c.service+"/aws4_request, SignedHeaders=host")
+		if got := awsmeter.Name(req); got != c.want {
+			t.Errorf("%s %s is %v, want %v", c.method, c.path, got, c.want)
+		}
+	}
+}
+
 func TestCounts(t *testing.T) {
 	m := &awsmeter.Meter{}
 	client := &http.Client{Transport: m.Transport(echo{})}
