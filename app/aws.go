@@ -48,7 +48,8 @@ func (a *App) aws(ctx context.Context, s Spec) (aws.Config, error) {
 	client := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
 		t.MaxIdleConnsPerHost, t.ResponseHeaderTimeout = connections, answerTimeout
 	})
-	opts := []func(*config.LoadOptions) error{config.WithHTTPClient(client)}
+	// What the SDK has to say is in its errors.
+	opts := []func(*config.LoadOptions) error{config.WithHTTPClient(client), config.WithLogger(logging.Nop{})}
 	if r := s.Options.Get("region"); r != "" {
 		opts = append(opts, config.WithRegion(r))
 	}
@@ -67,7 +68,6 @@ func (a *App) aws(ctx context.Context, s Spec) (aws.Config, error) {
 		return c, fmt.Errorf("AWS configuration: %w: %w", coffer.ErrInvalid, err)
 	}
 	c.HTTPClient = a.Meter.Client(c.HTTPClient)
-	c.Logger = logging.Nop{} // what the SDK has to say is in its errors
 	if c.Region == "" {
 		return c, fmt.Errorf("%s: no Region; write %s:%s?region=NAME or set AWS_REGION: %w", s.Scheme, s.Scheme, s.Name, coffer.ErrInvalid)
 	}

@@ -110,7 +110,7 @@ func (r *runner) work(ctx context.Context, c *call, j *job.Job) error {
 		defer func() { <-r.places }()
 		r.running.Add(1)
 		defer r.running.Add(-1)
-		_, err := r.run(r.ctx, ask, j, do)
+		_, err := r.run(r.ctx, ask, j, do, nil)
 		if err != nil && !errors.Is(err, coffer.ErrConflict) && r.ctx.Err() == nil {
 			r.s.log.Error("a job stopped", "job", j.ID, "error", err)
 		}
@@ -119,7 +119,7 @@ func (r *runner) work(ctx context.Context, c *call, j *job.Job) error {
 }
 
 // run works at a job on behalf of ask.
-func (r *runner) run(ctx context.Context, ask access.Ask, j *job.Job, do doing) (*job.Job, error) {
+func (r *runner) run(ctx context.Context, ask access.Ask, j *job.Job, do doing, progress func(*job.Job)) (*job.Job, error) {
 	return r.s.Jobs.Run(ctx, j.ID, func(ctx context.Context, ref string) (string, error) {
 		ask := ask
 		ask.Context.Now = r.s.Now()
@@ -135,7 +135,7 @@ func (r *runner) run(ctx context.Context, ask access.Ask, j *job.Job, do doing) 
 		}
 		r.s.metrics.items.WithLabelValues(j.Kind, outcome).Inc()
 		return result, err
-	}, nil)
+	}, progress)
 }
 
 // still returns who began work as they are by now: each item is done for them, and of who was kept out none is. In a worker, to which
@@ -167,8 +167,8 @@ func (r *runner) hand(ctx context.Context, c *call, j *job.Job) error {
 
 // Work takes up a job that waits (see [job.Jobs.Hand]) and works at it, on behalf of who asked for it, until it has ended or ctx has. It
 // returns the job as it stands then. One that does not wait, since another worker is at it or it has ended, gives an error wrapping
-// coffer.ErrConflict; other errors are those of [job.Jobs.Run].
-func (s *Server) Work(ctx context.Context, id string) (*job.Job, error) {
+// coffer.ErrConflict; other errors are those of [job.Jobs.Run]. progress, if not nil, is told how far it has come.
+func (s *Server) Work(ctx context.Context, id string, progress func(*job.Job)) (*job.Job, error) {
 	j, err := s.Jobs.Get(ctx, id)
 	if err != nil {
 		return nil, err
@@ -182,7 +182,7 @@ func (s *Server) Work(ctx context.Context, id string) (*job.Job, error) {
 	}
 	s.runner.running.Add(1)
 	defer s.runner.running.Add(-1)
-	return s.runner.run(ctx, j.Ask, j, do)
+	return s.runner.run(ctx, j.Ask, j, do, progress)
 }
 
 func (r *runner) left(id string) {

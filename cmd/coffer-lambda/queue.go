@@ -175,7 +175,7 @@ func (f *function) work(ctx context.Context, o *opened, id string) error {
 	case app.RoleOf(before.Kind) != f.role:
 		return o.queues.Wake(ctx, before) // somebody else's
 	}
-	after, err := o.server.Work(ctx, id)
+	after, err := o.server.Work(ctx, id, nil)
 	switch {
 	case err == nil:
 		return nil

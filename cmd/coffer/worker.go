@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"time"
 
@@ -27,8 +28,9 @@ func (workerCmd) Help() string {
 const lookEvery = 10 * time.Second
 
 func (c *workerCmd) Run(e *env) error {
+	e.logger = slog.New(slog.NewJSONHandler(e.stderr, nil)) // as of the server: it runs for days, and its log is collected
 	opt := app.Options{
-		Home: e.Home, Objects: e.Objects, Originals: e.Originals, Keys: e.Keys, Store: e.Store, Log: e.Log, Logger: e.logs(), Role: app.Worker,
+		Home: e.Home, Objects: e.Objects, Originals: e.Originals, Keys: e.Keys, Store: e.Store, Log: e.Log, Logger: e.logger, Role: app.Worker,
 	}
 	urls := map[app.Role]string{}
 	if os.Getenv("COFFER_STORE") != "" {
@@ -93,13 +95,23 @@ func (c *workerCmd) round(e *env) (done, failed int, err error) {
 		if app.RoleOf(j.Kind) == app.API {
 			continue // it opens sealed values
 		}
-		j, err := e.api.Work(e.ctx, j.ID)
+		e.logger.Info("a job is taken up", "job", j.ID, "kind", j.Kind, "done", j.Done, "items", j.Total)
+		bar := e.out.progress(j.Kind)
+		j, err := e.api.Work(e.ctx, j.ID, func(j *job.Job) { bar.at(j.Done+j.Failed, j.Total) })
+		bar.end()
+		var busy *job.BusyError
 		switch {
+		case err == nil:
 		case e.ctx.Err() != nil:
+			e.logger.Info("told to end; the job waits for another worker", "job", j.ID, "done", j.Done, "items", j.Total)
 			return done, failed, e.ctx.Err()
+		case errors.As(err, &busy):
+			e.logger.Info("another worker was quicker", "job", j.ID)
+			continue
 		case errors.Is(err, coffer.ErrConflict):
-			continue // another worker has it
-		case err != nil:
+			e.logger.Warn("another worker has the job now, or it has ended", "job", j.ID, "error", err)
+			continue
+		default:
 			failed++
 			e.logger.Warn("a job stopped; it waits", "job", j.ID, "error", err)
 			continue
@@ -119,6 +131,10 @@ func (c *workerCmd) show(e *env, j *job.Job) error {
 			Error: j.Error,
 		})
 	}
-	e.out.say("%s  %s  %s, %d of %s", j.ID, j.Kind, j.State, j.Done, plural(j.Total, "item"))
+	line := fmt.Sprintf("%s  %s  %s, %d of %s", j.ID, j.Kind, j.State, j.Done, plural(j.Total, "item"))
+	if j.Error != "" {
+		line += ": " + j.Error
+	}
+	e.out.say("%s", safe(line))
 	return nil
 }
