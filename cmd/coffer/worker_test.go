@@ -289,8 +289,12 @@ func TestWorkersInTheCloud(t *testing.T) {
 					done := f.s3.Versions(fakeBucket, key)
 					p.signal(syscall.SIGCONT)
 					close(goOn)
-					for !strings.Contains(p.log.String(), "another worker has the job now") {
+					refused := func() bool { return strings.Contains(p.log.String(), "another worker has the job now") }
+					for !refused() && p.out.String() == "" {
 						time.Sleep(5 * time.Millisecond) // another process
+					}
+					if !refused() {
+						t.Errorf("the frozen worker was not refused: it said %s%s", p.out.String(), p.log.String())
 					}
 					p.signal(syscall.SIGTERM)
 					p.end(exitDone)
