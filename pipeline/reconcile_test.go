@@ -73,7 +73,7 @@ func newWorld(t testing.TB) *world {
 	m, err := live.Open(live.Config{
 		AWS: aws.Config{Region: "eu-central-1", Credentials: credentials.NewStaticCredentialsProvider("AKIACOFFERMACIE", "secret", ""),
 			HTTPClient: &http.Client{Transport: w.fake.Transport()}},
-		Backoff: retry.BackoffDelayerFunc(func(int, error) (time.Duration, error) { return 0, nil }),
+		Backoff: retry.BackoffDelayerFunc(func(int, error) (time.Duration, error) { return 0, nil }), Unpaced: true,
 	})
 	if err != nil {
 		t.Fatal(err)

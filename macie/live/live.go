@@ -4,7 +4,7 @@
 //
 // Retries: every call is idempotent, so the SDK repeats it after throttling, 5xx answers and broken connections, with exponential
 // backoff and jitter, until the context ends, eight attempts were made or a process has used up its quota of repetitions.
-// Credentials that have expired are asked for anew, once. A refusal is never repeated.
+// The pages of a list are paced. Credentials that have expired are asked for anew, once. A refusal is never repeated.
 //
 // The answer of GetFindings is not decoded by the SDK: its bytes go to package macie, which has one reading of a finding for every
 // way in which it can come. Errors name the call, the code and the request id, and nothing that Macie or the SDK wrote.
@@ -43,6 +43,9 @@ const (
 	maxAnswer = macie.MaxDocument
 	// maxPages bounds the pages of one list, most of them empty if it is ever reached.
 	maxPages = 40_000
+	// pace is the least time from one page of a list to the next. Whoever compares a list reads the findings of each page with a call of
+	// its own, so that it makes ten calls a second at most. Macie publishes no rate that it allows; events have to have room beside it.
+	pace = 200 * time.Millisecond
 )
 
 // Config says which Macie is asked, and as whom.
@@ -53,12 +56,15 @@ type Config struct {
 	Endpoint string
 	// Backoff gives the pauses between attempts. Nil: exponential with jitter, at most twenty seconds.
 	Backoff retry.BackoffDelayer
+	// Unpaced has the pages of a list follow each other without the pauses that leave room to other calls.
+	Unpaced bool
 }
 
 // Macie implements [macie.API]. It is safe for concurrent use.
 type Macie struct {
 	client *macie2.Client
 	renew  func() // forgets the credentials
+	pace   time.Duration
 }
 
 var _ macie.API = (*Macie)(nil)
@@ -68,7 +74,10 @@ func Open(cfg Config) (*Macie, error) {
 	if cfg.AWS.Region == "" {
 		return nil, fmt.Errorf("macie: no Region: %w", coffer.ErrInvalid)
 	}
-	m := &Macie{renew: func() {}}
+	m := &Macie{renew: func() {}, pace: pace}
+	if cfg.Unpaced {
+		m.pace = 0
+	}
 	if c, ok := cfg.AWS.Credentials.(*aws.CredentialsCache); ok {
 		m.renew = c.Invalidate
 	}
@@ -181,7 +190,17 @@ func (m *Macie) List(ctx context.Context, q macie.Query) iter.Seq2[[]string, err
 	}
 	return func(yield func([]string, error) bool) {
 		in, listed := *in, 0
-		for range maxPages {
+		var next <-chan time.Time
+		for n := range maxPages {
+			if n > 0 {
+				select {
+				case <-ctx.Done():
+					yield(nil, fmt.Errorf("macie ListFindings: %w", ctx.Err()))
+					return
+				case <-next:
+				}
+			}
+			next = time.After(m.pace)
 			out, err := call(ctx, m, "ListFindings", m.client.ListFindings, &in)
 			if err != nil {
 				yield(nil, err)

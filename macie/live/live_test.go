@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -37,7 +38,7 @@ func open(t testing.TB, rt http.RoundTripper) *live.Macie {
 	m, err := live.Open(live.Config{
 		AWS: aws.Config{Region: "eu-central-1", Credentials: credentials.NewStaticCredentialsProvider("AKIACOFFERMACIE", "secret", ""),
 			HTTPClient: &http.Client{Transport: rt}},
-		Backoff: retry.BackoffDelayerFunc(func(int, error) (time.Duration, error) { return 0, nil }),
+		Backoff: retry.BackoffDelayerFunc(func(int, error) (time.Duration, error) { return 0, nil }), Unpaced: true,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -109,6 +110,40 @@ func TestListLimit(t *testing.T) {
 		if want := min(total, macie.MaxListed); listed != want || errors.Is(last, coffer.ErrLimit) != (want == macie.MaxListed) {
 			t.Errorf("%d findings: %d listed, then %v", total, listed, last)
 		}
+	}
+}
+
+// TestPolite: ten thousand findings are read from a Macie that allows ten calls a second without one that it refuses, and two thousand from
+// one that allows three, in about the time that this takes.
+func TestPolite(t *testing.T) {
+	for rate, n := range map[float64]int{10: 10_000, 3: 2_000} {
+		most := 2 * time.Duration(float64(2*n/macie.MaxIDs)/rate) * time.Second
+		synctest.Test(t, func(t *testing.T) {
+			f := maciefake.New()
+			put(f, n)
+			f.Limit(rate, rate)
+			m, err := live.Open(live.Config{AWS: aws.Config{Region: "eu-central-1", HTTPClient: &http.Client{Transport: f.Transport()},
+				Credentials: credentials.NewStaticCredentialsProvider("AKIACOFFERMACIE", "secret", "")}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			began, read := time.Now(), 0
+			for ids, err := range m.List(t.Context(), all) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				docs, err := m.Findings(t.Context(), ids)
+				if err != nil {
+					t.Fatal(err)
+				}
+				read += len(docs)
+			}
+			calls := f.Calls("ListFindings") + f.Calls("GetFindings")
+			t.Logf("%v calls a second: %d findings in %d calls, %d of them throttled, %v", rate, read, calls, f.Throttled(), time.Since(began))
+			if read != n || calls != 2*n/macie.MaxIDs+f.Throttled() || time.Since(began) > most || rate == 10 && f.Throttled() > 0 {
+				t.Errorf("%v calls a second: %d findings, %d calls, %d throttled, %v", rate, read, calls, f.Throttled(), time.Since(began))
+			}
+		})
 	}
 }
 

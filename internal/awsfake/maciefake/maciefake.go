@@ -47,6 +47,11 @@ type Fake struct {
 	raw        map[string][]byte
 	operations map[string]int
 	sequence   int
+	limit      struct {
+		rate, burst, left float64
+		at                time.Time
+		refused           int
+	}
 }
 
 type finding struct {
@@ -164,6 +169,21 @@ func (f *Fake) Fail(code string, n int, operations ...string) {
 	f.failures = append(f.failures, &failure{code, n, operations})
 }
 
+// Limit refuses, as throttled, the calls of all operations together beyond so many a second, by the clock, once burst of them were made at
+// once.
+func (f *Fake) Limit(rate, burst float64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.limit.rate, f.limit.burst, f.limit.left, f.limit.at = rate, burst, burst, time.Now()
+}
+
+// Throttled returns how many calls were beyond the limit.
+func (f *Fake) Throttled() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.limit.refused
+}
+
 // Answer has an operation answer 200 with this body, as no Macie would; nil ends it.
 func (f *Fake) Answer(operation string, body []byte) {
 	f.mu.Lock()
@@ -261,6 +281,15 @@ func (f *Fake) work(op, id, authorization string, body []byte) (any, error) {
 	fields := strings.Split(scope, "/")
 	if len(fields) != 5 || fields[3] != "macie2" {
 		return nil, &apiError{http.StatusForbidden, "MissingAuthenticationTokenException", "Missing Authentication Token"}
+	}
+	if l := &f.limit; l.rate > 0 {
+		now := time.Now()
+		l.left = min(l.burst, l.left+l.rate*now.Sub(l.at).Seconds())
+		if l.at = now; l.left < 1 {
+			l.refused++
+			return nil, fail("ThrottlingException", "Rate exceeded")
+		}
+		l.left--
 	}
 	for _, x := range f.failures {
 		if x.left > 0 && (len(x.among) == 0 || slices.Contains(x.among, op)) {
