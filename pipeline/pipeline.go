@@ -172,6 +172,8 @@ func (p *Pipeline) take(ctx context.Context, permit *audit.Permit, fresh triage.
 		if err := p.seal(ctx, permit, rec); err != nil {
 			return Result{}, err
 		}
+	} else if err := p.again(ctx, permit, rec); err != nil {
+		return Result{}, err
 	}
 	if !rec.Tagged && rec.State.Final() && (rec.TagReason == "" || strings.HasPrefix(rec.TagReason, tagRefused)) {
 		if err := p.tag(ctx, permit, rec); err != nil {
@@ -360,7 +362,8 @@ func (p *Pipeline) finish(ctx context.Context, permit *audit.Permit, rec *triage
 	if err != nil {
 		return err
 	}
-	if ops, err = p.saveLines(ctx, rec, slices.Concat(ops, stale, index)); err != nil {
+	waits := p.Identifiers.waits(rec, located.lines)
+	if ops, err = p.saveLines(ctx, rec, slices.Concat(ops, stale, index, waits)); err != nil {
 		return err
 	}
 	located.into(rec, p.Now().UTC())

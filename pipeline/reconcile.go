@@ -148,9 +148,17 @@ func (p *Pipeline) ReconcileStep(ctx context.Context, ask access.Ask, ref string
 		if err != nil {
 			return "", err
 		}
-		e.Detail["undefined"] = strconv.Itoa(undefined)
+		taken, left, err := p.takeAgain(ctx, ask)
+		if err != nil {
+			return "", err
+		}
+		e.Detail["undefined"], e.Detail["retaken"] = strconv.Itoa(undefined), strconv.Itoa(taken)
+		result = fmt.Sprintf("%d custom identifiers, %d without a definition", known, undefined)
+		if taken+left > 0 {
+			result += fmt.Sprintf("; %d findings taken in again, %d left as they are", taken, left)
+		}
 		_, err = p.Guard.Log.Append(ctx, e)
-		return fmt.Sprintf("%d custom identifiers, %d without a definition", known, undefined), err
+		return result, err
 	default:
 		return "", fmt.Errorf("step of a run: %w", coffer.ErrInvalid)
 	}

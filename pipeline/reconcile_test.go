@@ -60,6 +60,7 @@ type world struct {
 	now     time.Time
 	config  app.Config
 	a       *app.App
+	stopped func() // looks at what is there when a run was broken off; nil: nobody does
 }
 
 func newWorld(t testing.TB) *world {
@@ -195,6 +196,9 @@ func (w *world) reconcile(since time.Time) {
 		w.inj.Restart()
 		w.now = w.now.Add(2 * time.Minute)
 		w.start()
+		if w.stopped != nil {
+			w.stopped()
+		}
 	}
 	w.t.Fatal("reconcile: does not succeed after the fault is over")
 }

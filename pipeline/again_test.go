@@ -1,0 +1,221 @@
+package pipeline_test
+
+import (
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"coffer"
+	"coffer/check"
+	"coffer/internal/fault"
+	"coffer/object"
+	"coffer/remedy"
+	"coffer/store"
+	"coffer/triage"
+)
+
+// A value without a digit, that nobody can tell from what stands around it without a definition.
+const (
+	password      = "QX AZURE"
+	passwordRegex = "QX [A-Z]{5}"
+	sentence      = "tell them " + password + " and nothing else"
+)
+
+// waiting makes findings that were taken in while their identifier had no definition, which there is by now.
+func (w *world) waiting(n int) []coffer.Finding {
+	w.t.Helper()
+	w.fake.Deny("GetCustomDataIdentifier", true)
+	w.fake.PutIdentifier(ticketID, ticket(passwordRegex))
+	var all []coffer.Finding
+	for i := range n {
+		all = append(all, w.custom(i, ticketID, "ticket", sentence))
+		if _, err := w.event(all[i]); err != nil {
+			w.t.Fatal(err)
+		}
+		if got, rec := w.outcome(all[i]); got != coffer.OutcomeRegion || rec.Sealed != 1 {
+			w.t.Fatalf("%s, %+v", got, rec)
+		}
+	}
+	w.fake.Deny("GetCustomDataIdentifier", false)
+	w.now = w.now.Add(10 * time.Minute)
+	return all
+}
+
+// sealed is what is sealed of a finding with one value.
+func (w *world) sealed(f coffer.Finding) string {
+	w.t.Helper()
+	ask := w.ask2()
+	ask.Context.Reason, ask.Context.Note = "audit", "a test of what is sealed"
+	got, err := w.a.Vault.Reveal(w.ctx, ask, f.ID)
+	if err != nil || len(got) != 1 {
+		w.t.Fatalf("%d values, %v", len(got), err)
+	}
+	defer got[0].Plain.Wipe()
+	return string(got[0].Plain.Expose())
+}
+
+// clean looks at every invariant, and that nothing waits and no generation is left.
+func (w *world) clean() {
+	w.t.Helper()
+	report, err := check.Run(w.ctx, w.a.CheckParts(), w.ask2(), check.Options{})
+	if err != nil || len(report.Violations)+len(report.Litter) > 0 {
+		w.t.Errorf("%+v, %v", report, err)
+	}
+	for it, err := range w.db.Scan(w.ctx, 0, 1) {
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if strings.HasPrefix(it.Key.Part, "CW#") {
+			w.t.Errorf("%s waits", it.Key.Sort)
+		}
+	}
+	for s, err := range w.a.Records.All(w.ctx) {
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if rec, err := w.a.Records.Get(w.ctx, s.ID); err != nil || len(rec.Stale) > 0 {
+			w.t.Errorf("%+v, %v", rec, err)
+		}
+	}
+}
+
+// TestDefinedLater: what was sealed as a whole place is sealed as the value when its identifier comes to be known; not where somebody has
+// judged it, and not where the object is another one.
+func TestDefinedLater(t *testing.T) {
+	w := newWorld(t)
+	all := w.waiting(4)
+	if _, err := w.a.Desk.Judge(w.ctx, w.ask2(), triage.Target{Finding: all[1].ID}, triage.True, "seen by a person"); err != nil {
+		t.Fatal(err)
+	}
+	w.objects.Foreign().Put(bucket, all[2].Object.Key, []byte("note\r\nanother\r\n"), object.Attrs{})
+	w.reconcile(began.Add(-time.Minute))
+	for i, f := range all {
+		want, text, version := coffer.OutcomeExact, password, true
+		if i == 1 || i == 2 {
+			want, text, version = coffer.OutcomeRegion, sentence, false
+		}
+		got, rec := w.outcome(f)
+		if got != want || (rec.Identifiers[ticketID] != "") != version || rec.Sealed != 1 {
+			t.Errorf("finding %d: %s, %+v", i, got, rec)
+		}
+		if w.sealed(f) != text {
+			t.Errorf("finding %d: what is sealed is not what it is to be", i)
+		}
+		if version && rec.Reason != "" {
+			t.Errorf("finding %d: %q", i, rec.Reason)
+		}
+	}
+	w.clean()
+	boxes := 0
+	for it, err := range w.db.Query(w.ctx, "V#"+all[0].ID, store.Range{}) {
+		t.Errorf("%v, %v", it.Key, err)
+	}
+	for it, err := range w.db.Scan(w.ctx, 0, 1) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasPrefix(it.Key.Part, "V#"+all[0].ID+"#") {
+			boxes++
+		}
+	}
+	if boxes == 0 {
+		t.Error("no sealed values")
+	}
+	// Again, and by an event that comes again: nothing changes.
+	_, was := w.outcome(all[0])
+	w.reconcile(began.Add(-time.Minute))
+	if _, err := w.event(all[0]); err != nil {
+		t.Fatal(err)
+	}
+	if _, now := w.outcome(all[0]); now.Generation != was.Generation || now.Revision != was.Revision {
+		t.Errorf("changed again: %+v", now)
+	}
+}
+
+// TestDefinedAfterAPlan: a fix that was planned on the whole place does what it showed and can be undone; one that is planned afterwards
+// takes the value alone.
+func TestDefinedAfterAPlan(t *testing.T) {
+	w := newWorld(t)
+	f := w.waiting(1)[0]
+	plan := func() *remedy.Plan {
+		groups, err := w.a.Remedy.Groups(w.ctx, f.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := w.a.Remedy.Plan(w.ctx, w.ask2(), groups[0], remedy.Options{Action: remedy.Redact})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	body := func() string {
+		b, err := w.objects.Open(w.ctx, coffer.Object{Bucket: bucket, Key: f.Object.Key})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.Close()
+		text, err := io.ReadAll(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	old := plan()
+	w.reconcile(began.Add(-time.Minute))
+	if w.sealed(f) != password {
+		t.Error("it was not taken in again")
+	}
+	closing := remedy.Closing{Origin: "a test", CorrectiveAction: "none needed"}
+	done, err := w.a.Remedy.Apply(w.ctx, w.ask2(), old.ID, closing)
+	if err != nil || done.State != remedy.Applied || body() != "note\r\nREDACTED\r\n" {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	w.clean()
+	if _, err := w.a.Remedy.Undo(w.ctx, w.ask2(), old.ID); err != nil || body() != "note\r\n"+sentence+"\r\n" {
+		t.Fatal(err)
+	}
+	done, err = w.a.Remedy.Apply(w.ctx, w.ask2(), plan().ID, closing)
+	if err != nil || done.State != remedy.Applied || body() != "note\r\ntell them REDACTED and nothing else\r\n" {
+		t.Errorf("%+v, %v", done, err)
+	}
+	w.clean()
+}
+
+// TestAgainFaults: at each call of taking a finding in again, before and after its effect, and with the process killed there: what is sealed
+// can be read all the time, and in the end it is the value alone.
+func TestAgainFaults(t *testing.T) {
+	w := newWorld(t)
+	w.waiting(1)
+	w.inj.Arm()
+	before := w.inj.Calls()
+	w.reconcile(w.now.Add(-6 * time.Minute))
+	calls := w.inj.Calls() - before
+	stride := 11
+	if os.Getenv("COFFER_TEST_FULL") != "" {
+		stride = 1
+	}
+	n := 0
+	for k := 1; k <= calls; k += stride {
+		for _, x := range []fault.Fault{{Call: k}, {Call: k, When: fault.After}, {Call: k, Crash: true}, {Call: k, When: fault.After, Crash: true}} {
+			w := newWorld(t)
+			f := w.waiting(1)[0]
+			w.inj.Arm(x)
+			w.stopped = func() {
+				w.inj.Aside(func() {
+					if got := w.sealed(f); got != sentence && got != password {
+						t.Errorf("%s: what is sealed cannot be read", x)
+					}
+				})
+			}
+			w.reconcile(w.now.Add(-6 * time.Minute))
+			if got, _ := w.outcome(f); got != coffer.OutcomeExact || w.sealed(f) != password {
+				t.Errorf("%s: %s", x, got)
+			}
+			w.clean()
+			n++
+		}
+	}
+	t.Logf("%d calls, %d faults", calls, n)
+}
