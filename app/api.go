@@ -144,4 +144,4 @@ func (i installation) Build() api.Build { return Build() }
 
 func (i installation) Scrub(text string) string { return i.a.Scrub(text) }
 
-func (i installation) Cut(at coffer.Location) coffer.Location { return i.a.Detectors.Cut(at) }
+func (i installation) Cut(at coffer.Location) coffer.Location { return i.a.identifiers().Cut(at) }

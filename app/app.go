@@ -377,19 +377,21 @@ func (a *App) openLog(ctx context.Context, ad Adapters, logger *slog.Logger) (er
 // LogFiles are the log's tiles and checkpoint, to read.
 func (a *App) LogFiles() fs.FS { return a.logFiles }
 
+// identifiers are the detectors of everything that is configured or was learned of Macie.
+func (a *App) identifiers() *detect.Set {
+	if a.Pipeline == nil { // nothing but the log is there yet
+		return a.Detectors
+	}
+	return a.Pipeline.Identifiers.All(context.Background()) // who writes a text and who is shown a name have no say in what is cut out
+}
+
 // scrubBytes replaces what the detectors find in a note, so that nobody pastes a value into the log.
 func (a *App) scrubBytes(note []byte) []byte {
 	var cuts [][2]int
-	t := detect.Text{Text: note}
-	for _, typ := range a.Detectors.Types() {
-		d, ok := a.Detectors.For(typ, "")
-		if !ok || !d.Distinct() {
-			continue
-		}
-		for _, m := range d.Scan(t) {
-			cuts = append(cuts, [2]int{m.Start, m.End})
-		}
-	}
+	a.identifiers().ScanAll(detect.Text{Text: note}, nil, func(_ coffer.DataType, m detect.Match) bool {
+		cuts = append(cuts, [2]int{m.Start, m.End})
+		return true
+	})
 	// Whatever the type, no long run of digits belongs into a reason.
 	start, end, n := -1, 0, 0
 	for i := 0; i <= len(note); i++ {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"coffer"
+	"coffer/app"
 	"coffer/check"
 	"coffer/internal/fault"
 	"coffer/object"
@@ -218,4 +219,40 @@ func TestAgainFaults(t *testing.T) {
 		}
 	}
 	t.Logf("%d calls, %d faults", calls, n)
+}
+
+// TestCutOut: what an identifier of Macie's finds is cut out of notes and of names that are shown, by every process, once one of them has
+// learned of it, and also after Macie means something else by it.
+func TestCutOut(t *testing.T) {
+	w := newWorld(t)
+	other := w.a
+	note, at := "they use "+password+" there", coffer.Location{Kind: coffer.Record, Path: "$." + password}
+	if w.a.Scrub(note) != note || w.a.Pipeline.Identifiers.All(w.ctx).Cut(at) != at {
+		t.Fatal("it is known before anybody learned of it")
+	}
+	w.start() // a second process, which learns of it
+	w.fake.PutIdentifier(ticketID, ticket(passwordRegex))
+	if _, err := w.event(w.custom(1, ticketID, "ticket", sentence)); err != nil {
+		t.Fatal(err)
+	}
+	look := func(who string) {
+		t.Helper()
+		for name, a := range map[string]*app.App{"this": w.a, "the other": other} {
+			if got := a.Scrub(note); got != "they use [removed] there" {
+				t.Errorf("%s, %s process: a note of %d characters stays", who, name, len(got))
+			}
+			if got := a.Pipeline.Identifiers.All(w.ctx).Cut(at); got.Path != "$...." {
+				t.Errorf("%s, %s process: a name of %d characters stays", who, name, len(got.Path))
+			}
+		}
+	}
+	if w.a.Scrub(note) == note {
+		t.Error("who learned of it does not cut it out at once")
+	}
+	w.now = w.now.Add(2 * time.Minute)
+	look("learned")
+	w.fake.PutIdentifier(ticketID, ticket("T-[0-9]{6}"))
+	w.reconcile(began.Add(-2 * time.Hour))
+	w.now = w.now.Add(2 * time.Minute)
+	look("changed")
 }

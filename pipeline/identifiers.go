@@ -1,10 +1,12 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,6 +22,8 @@ const (
 	maxIdentifiers = 100
 	// askAgain is how long it stands that Macie gave no definition of an identifier.
 	askAgain = time.Hour
+	// learnAgain is how long a process may not know of the definitions that others have learned.
+	learnAgain = time.Minute
 	// maxKnown bounds what is kept in memory, in identifiers and in definitions.
 	maxKnown = 2000
 )
@@ -44,6 +48,8 @@ type Identifiers struct {
 	mu       sync.Mutex
 	known    recent.Map[string, Identifier]         // with a version, by id
 	compiled recent.Map[string, *detect.Definition] // by version
+	all      *detect.Set                            // see All
+	learned  time.Time                              // when the store was asked for all
 }
 
 // Identifier is what is known of a custom identifier of Macie's.
@@ -188,6 +194,7 @@ func (x *Identifiers) ask(ctx context.Context, was Identifier) (Identifier, erro
 		return k, err
 	}
 	x.keep(k, d)
+	x.forget()
 	return k, nil
 }
 
@@ -201,6 +208,13 @@ func (x *Identifiers) keep(k Identifier, d *detect.Definition) {
 	if d != nil {
 		x.compiled.Put(k.Version, d, 1)
 	}
+}
+
+// forget has All look again: what this process learned is cut out from now on.
+func (x *Identifiers) forget() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.learned = time.Time{}
 }
 
 // Detectors returns the detectors by which the values of a finding were found, from what its record keeps. A definition that is not there
@@ -246,6 +260,38 @@ func (x *Identifiers) definition(ctx context.Context, version string) (*detect.D
 	}
 	x.keep(Identifier{Version: version}, d)
 	return d, nil
+}
+
+// All returns the detectors of whatever is configured or was ever learned of Macie, for cutting what they find out of names that are shown
+// and texts that are written, where it does not matter which of them a finding was read by. What other processes learn is in it within a
+// minute. While the store cannot be read it is what was known before.
+func (x *Identifiers) All(ctx context.Context) *detect.Set {
+	x.mu.Lock()
+	all, now := x.all, x.Now()
+	if all != nil && now.Sub(x.learned) < learnAgain {
+		x.mu.Unlock()
+		return all
+	}
+	x.learned = now // others go on with what is known
+	x.mu.Unlock()
+	var definitions []*detect.Definition
+	for it, err := range x.DB.Query(ctx, identifierPart, store.Range{From: "v#", To: "v$"}) {
+		var d *detect.Definition
+		if err == nil {
+			d, err = x.definition(ctx, strings.TrimPrefix(it.Key.Sort, "v#"))
+		}
+		if err != nil {
+			x.mu.Lock()
+			defer x.mu.Unlock()
+			x.learned = time.Time{}
+			return cmp.Or(x.all, x.Configured)
+		}
+		definitions = append(definitions, d)
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.all = x.Configured.With(definitions...)
+	return x.all
 }
 
 // Known returns the identifiers of Macie's that findings have named, in no particular order.

@@ -83,6 +83,15 @@ func Defined(definitions map[string]*Definition) *Set {
 	return s
 }
 
+// With returns the set together with further definitions, for scanning. Several may be of one identifier.
+func (s *Set) With(definitions ...*Definition) *Set {
+	out := &Set{custom: slices.Clone(s.custom), defined: s.defined}
+	for _, d := range definitions {
+		out.custom = append(out.custom, d.d)
+	}
+	return out
+}
+
 // Definition returns the set's definition of a custom identifier; false for managed ones and for those that it does not know.
 func (s *Set) Definition(t coffer.DataType, customID string) (*Definition, bool) {
 	if d, ok := s.For(t, customID); ok {
