@@ -10,6 +10,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"coffer"
+	"coffer/access"
+	"coffer/api"
 	"coffer/internal/awsmeter"
 	"coffer/internal/durable"
 	"coffer/notify"
@@ -33,6 +35,7 @@ func (a *App) openNotify() (err error) {
 			}})
 		},
 		Bucket: a.archive, Now: a.Now, Worker: a.Jobs.Worker, Logger: a.logger,
+		Elsewhere: a.role != Whole && a.role != Schedule,
 	})
 	return err
 }
@@ -60,4 +63,56 @@ func (a *App) archive(ctx context.Context, text string) (object.Store, string, e
 	}
 	a.onClose(d.Close)
 	return d, archiveBucket, nil
+}
+
+func targetOf(s notify.Status) api.Target {
+	return api.Target{
+		Target: s.Target, Kind: string(s.Kind), State: s.State, Behind: s.Behind, Sent: s.Sent, SentAt: s.SentAt, Failing: s.Failing,
+		RetryAt: s.RetryAt, Error: s.Error, Dead: s.Dead, Tested: s.Tested, TestError: s.TestError, Asked: s.Asked,
+	}
+}
+
+func (i installation) Targets(ctx context.Context, ask access.Ask) ([]api.Target, error) {
+	list, err := i.a.Notifier.List(ctx, ask)
+	out := []api.Target{}
+	for _, s := range list {
+		out = append(out, targetOf(s))
+	}
+	return out, err
+}
+
+func (i installation) Target(ctx context.Context, ask access.Ask, name string) (*api.TargetDetail, error) {
+	d, err := i.a.Notifier.Show(ctx, ask, name)
+	if err != nil {
+		return nil, err
+	}
+	deliveries := func(list []notify.Receipt) []api.Delivery {
+		out := []api.Delivery{}
+		for _, r := range list {
+			out = append(out, api.Delivery(r))
+		}
+		return out
+	}
+	return &api.TargetDetail{Target: targetOf(d.Status), Last: deliveries(d.Last), Waiting: deliveries(d.Waiting), Put: deliveries(d.Put)}, nil
+}
+
+func (i installation) TestTarget(ctx context.Context, ask access.Ask, name string) (api.TargetOutcome, error) {
+	out, err := i.a.Notifier.Test(ctx, ask, name)
+	return outcomeOf(name, out), err
+}
+
+func (i installation) RetryTarget(ctx context.Context, ask access.Ask, name string) (api.TargetOutcome, error) {
+	out, err := i.a.Notifier.Retry(ctx, ask, name)
+	return outcomeOf(name, out), err
+}
+
+func outcomeOf(name string, o notify.Outcome) api.TargetOutcome {
+	out := api.TargetOutcome{Target: name, State: "done", Delivered: o.Delivered, Error: o.Error}
+	switch {
+	case o.Asked:
+		out.State = "asked"
+	case o.Error != "":
+		out.State = "failed"
+	}
+	return out
 }

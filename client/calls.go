@@ -390,6 +390,27 @@ func (cl *Client) RetireKeys(ctx context.Context, b api.RetireBody) ([]string, e
 	return out.Retired, err
 }
 
+// Targets returns those that are told what happens, and how deliveries to each go.
+func (cl *Client) Targets(ctx context.Context) ([]api.Target, error) {
+	out, err := get[api.Targets](ctx, cl, at("notify", "targets"), nil)
+	return out.Targets, err
+}
+
+// Target returns a target with what was delivered to it, what waits and what was put aside.
+func (cl *Client) Target(ctx context.Context, name string) (api.TargetDetail, error) {
+	return get[api.TargetDetail](ctx, cl, at("notify", "targets", name), nil)
+}
+
+// TestTarget sends a test to a target. That it did not arrive is in the outcome.
+func (cl *Client) TestTarget(ctx context.Context, name string) (api.TargetOutcome, error) {
+	return act[api.TargetOutcome](ctx, cl, at("notify", "targets", name, "test"), "", nil)
+}
+
+// RetryTarget sends what a target refused again. That it was refused again is in the outcome.
+func (cl *Client) RetryTarget(ctx context.Context, name string) (api.TargetOutcome, error) {
+	return act[api.TargetOutcome](ctx, cl, at("notify", "targets", name, "retry"), "", nil)
+}
+
 // Policies returns the policies in force.
 func (cl *Client) Policies(ctx context.Context) (api.Policies, error) {
 	return get[api.Policies](ctx, cl, at("policies"), nil)

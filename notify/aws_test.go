@@ -303,8 +303,8 @@ func TestSecurityHubRefuses(t *testing.T) {
 	}
 	same(t, "updates", front.calls, []string{"NOTIFIED"})
 	front.refuse = map[string]string{"r-1": "FindingNotFound"} // gone since it was asked for
-	if n, err := w.Retry(w.Context(), w.ask(), "hub"); n != 1 || err != nil {
-		t.Errorf("%d, %v", n, err)
+	if out, err := w.Retry(w.Context(), w.ask(), "hub"); out.Delivered != 1 || out.Error != "" || err != nil {
+		t.Errorf("%+v, %v", out, err)
 	}
 }
 

@@ -24,6 +24,7 @@
 //	N#<target> state          its position, and how deliveries go
 //	N#<target> lease          who is at it
 //	N#<target> d#<position>   a dead delivery
+//	N#<target> a#<step>       what the process that delivers was asked for
 //	N#<target> h#<finding>    the workflow status that Security Hub was told
 package notify
 
@@ -83,7 +84,9 @@ type Config struct {
 	Bucket func(ctx context.Context, spec string) (st object.Store, bucket string, err error)
 	Now    func() time.Time
 	Worker string // names this process in leases
-	Logger *slog.Logger
+	// Elsewhere says that this process reaches no target: what is asked of it is left to the process that delivers.
+	Elsewhere bool
+	Logger    *slog.Logger
 }
 
 // Notifier delivers. It is safe for concurrent use, by several processes on one store: one at a time is at a target.
@@ -131,18 +134,14 @@ type state struct {
 	Sent     int64     `json:"sent,omitempty"`
 	SentAt   time.Time `json:"sentAt,omitzero"`
 	Dead     int       `json:"dead,omitempty"`
+	// Last are the newest deliveries, the newest first.
+	Last      []Receipt `json:"last,omitempty"`
+	Tested    time.Time `json:"tested,omitzero"`
+	TestError string    `json:"testError,omitempty"`
 	// Until is the end of the file that is being written, which begins at Next; 0: none is.
 	Until int64 `json:"until,omitempty"`
 
 	version string
-}
-
-// dead is a delivery that was put aside.
-type dead struct {
-	Index int64     `json:"index"`
-	Type  string    `json:"type"`
-	Error string    `json:"error"`
-	At    time.Time `json:"at"`
 }
 
 // New returns a Notifier for the targets. It connects to nothing; errors wrap coffer.ErrInvalid.
@@ -356,7 +355,14 @@ func (n *Notifier) turn(ctx context.Context, ask access.Ask, t *target, size int
 	if err != nil {
 		return err
 	}
-	if s.Next >= size || n.c.Now().Before(s.RetryAt) {
+	var orders []asked
+	for a, err := range n.asked(ctx, t) {
+		if err != nil {
+			return fmt.Errorf("target %s: %w", t.Name, err)
+		}
+		orders = append(orders, a)
+	}
+	if len(orders) == 0 && (s.Next >= size || n.c.Now().Before(s.RetryAt)) {
 		return nil
 	}
 	lease, err := n.hold(ctx, t)
@@ -372,6 +378,16 @@ func (n *Notifier) turn(ctx context.Context, ask access.Ask, t *target, size int
 		return err
 	}
 	d := &delivery{n: n, t: t, s: &s, lease: lease, ask: ask}
+	for _, a := range orders {
+		if err := d.allowed(ctx); errors.Is(err, coffer.ErrDenied) {
+			break // as the deliveries themselves
+		} else if err == nil {
+			_, err = d.carry(ctx, a.Step, a.Intent)
+		}
+		if err != nil {
+			return fmt.Errorf("target %s: %w", t.Name, err)
+		}
+	}
 	for s.Next < size && !n.c.Now().Before(s.RetryAt) && ctx.Err() == nil {
 		more, err := d.advance(ctx, size)
 		if err != nil {
@@ -486,7 +502,7 @@ func (d *delivery) advance(ctx context.Context, size int64) (bool, error) {
 	}
 	done, err := d.t.send(ctx, events)
 	if done > 0 {
-		d.s.Sent, d.s.SentAt = d.s.Sent+int64(done), d.n.c.Now().UTC()
+		d.delivered(events[:done]...)
 		d.s.Attempts, d.s.Refused, d.s.Failing, d.s.RetryAt, d.s.Error = 0, 0, time.Time{}, time.Time{}, ""
 	}
 	if err == nil {
@@ -524,7 +540,7 @@ func (d *delivery) failed(ctx context.Context, ev *event, cause error) error {
 	_, whole := d.t.sender.(*archive) // in which nothing is left out
 	switch {
 	case d.s.Refused >= deadAfter && !whole:
-		b, err := json.Marshal(dead{Index: ev.Entry.Index, Type: ev.Type, Error: d.s.Error, At: now})
+		b, err := json.Marshal(Receipt{Entry: ev.Entry.Index, ID: ev.ID, Type: ev.Type, Error: d.s.Error, At: now})
 		if err != nil {
 			return err
 		}

@@ -445,23 +445,111 @@ func TestRefused(t *testing.T) {
 	if s := w.status(); s.State != "dead" || s.Dead != 1 || s.Error != "" {
 		t.Errorf("%+v", s)
 	}
-	if n, err := w.Retry(w.Context(), w.ask(), "soc"); n != 0 || !errors.Is(err, coffer.ErrInvalid) {
-		t.Errorf("sent again %d: %v", n, err)
+	if out, err := w.Retry(w.Context(), w.ask(), "soc"); out.Delivered != 0 || !strings.Contains(out.Error, "400") || err != nil {
+		t.Errorf("sent again %+v: %v", out, err)
 	}
 	in.answer = nil
-	if n, err := w.Retry(w.Context(), w.ask(), "soc"); n != 1 || err != nil {
-		t.Errorf("sent again %d: %v", n, err)
+	if out, err := w.Retry(w.Context(), w.ask(), "soc"); out.Delivered != 1 || out.Error != "" || err != nil {
+		t.Errorf("sent again %+v: %v", out, err)
 	}
 	same(t, "delivered", in.took(), []string{want[0], want[2], want[1]})
 	if s := w.status(); s.State != "ok" || s.Dead != 0 {
 		t.Errorf("%+v", s)
 	}
-	same(t, "on record", w.steps(), []string{"configure", "dead", "retry", "retry"})
-	if err := w.Test(w.Context(), w.ask(), "soc"); err != nil {
+	same(t, "on record", w.steps(), []string{"configure", "dead", "retry", "retry", "retry", "retry"}) // each as intended, and as it went
+	if out, err := w.Test(w.Context(), w.ask(), "soc"); err != nil || out.Error != "" {
+		t.Error(out, err)
+	}
+	if _, err := w.Test(w.Context(), w.ask(), "other"); !errors.Is(err, coffer.ErrNotFound) {
 		t.Error(err)
 	}
-	if err := w.Test(w.Context(), w.ask(), "other"); !errors.Is(err, coffer.ErrNotFound) {
-		t.Error(err)
+}
+
+// TestAskedElsewhere asks a process that reaches no target: nothing goes from it, what is asked is on record and done once, with the next
+// step of the process that delivers, also while the target waits.
+func TestAskedElsewhere(t *testing.T) {
+	w, in := hooked(t)
+	ids := w.judged(2)
+	in.answer = func(id string, _ []byte) int {
+		if id == ids[0] {
+			return http.StatusBadRequest
+		}
+		return http.StatusServiceUnavailable
+	}
+	for range 8 {
+		w.step()
+		w.pass(time.Hour)
+	}
+	w.step()
+	if s := w.status(); s.Dead != 1 || s.State != "failing" || !w.now().Before(s.RetryAt) {
+		t.Fatalf("%+v", s)
+	}
+	w.conf.Elsewhere = true
+	front, tries := w.start("p2"), in.tries
+	for range 2 {
+		for _, ask := range []func(context.Context, access.Ask, string) (notify.Outcome, error){front.Test, front.Retry} {
+			if out, err := ask(w.Context(), w.ask(), "soc"); err != nil || !out.Asked {
+				t.Errorf("%+v, %v", out, err)
+			}
+		}
+	}
+	if s := w.status(); in.tries != tries || !slices.Equal(s.Asked, []string{"retry", "test"}) {
+		t.Errorf("%d tries, %+v", in.tries-tries, s)
+	}
+	in.answer = nil
+	w.step()
+	got := in.took()
+	if len(got) != 3 || got[0] != ids[0] || !strings.HasPrefix(got[1], "coffer-test-") || got[2] != ids[1] {
+		t.Errorf("%v", got)
+	}
+	d, err := front.Show(w.Context(), w.ask(), "soc")
+	if err != nil || d.State != "ok" || d.Asked != nil || d.Tested.IsZero() || d.TestError != "" || len(d.Put)+len(d.Waiting) != 0 ||
+		len(d.Last) != 2 || d.Last[0].ID != ids[1] || d.Last[1].ID != ids[0] {
+		t.Errorf("%+v, %v", d, err)
+	}
+	w.step()
+	if len(in.took()) != 3 {
+		t.Error("it was done twice")
+	}
+}
+
+// TestShow says what was delivered, what waits and what was put aside.
+func TestShow(t *testing.T) {
+	w, in := hooked(t)
+	ids := w.judged(30)
+	in.answer = func(id string, _ []byte) int {
+		switch id {
+		case ids[3]:
+			return http.StatusBadRequest
+		case ids[28]:
+			return http.StatusServiceUnavailable
+		}
+		return 0
+	}
+	for range 8 {
+		w.step()
+		w.pass(time.Hour)
+	}
+	d, err := w.Show(w.Context(), w.ask(), "soc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := func(rs []notify.Receipt) (out []string) {
+		for _, r := range rs {
+			if r.Type != "verdict.set" || r.At.IsZero() || r.Entry < 0 {
+				t.Errorf("%+v", r)
+			}
+			out = append(out, r.ID)
+		}
+		return out
+	}
+	newest := slices.Clone(ids[8:28])
+	slices.Reverse(newest)
+	same(t, "delivered", list(d.Last), newest)
+	same(t, "waits", list(d.Waiting), ids[28:])
+	same(t, "put aside", list(d.Put), ids[3:4])
+	if d.Put[0].Error == "" || d.Sent != 27 || !strings.Contains(d.Error, "503") {
+		t.Errorf("%+v", d)
 	}
 }
 
@@ -530,7 +618,9 @@ func TestNotPermitted(t *testing.T) {
 		t.Error("a message went")
 	}
 	for _, err := range []error{
-		func() error { _, err := w.List(w.Context(), ask); return err }(), w.Test(w.Context(), ask, "soc"),
+		func() error { _, err := w.List(w.Context(), ask); return err }(),
+		func() error { _, err := w.Show(w.Context(), ask, "soc"); return err }(),
+		func() error { _, err := w.Test(w.Context(), ask, "soc"); return err }(),
 		func() error { _, err := w.Retry(w.Context(), ask, "soc"); return err }(),
 	} {
 		if !errors.Is(err, coffer.ErrDenied) {

@@ -35,6 +35,7 @@ type settingsPage struct {
 	Jobs   []jobRow
 	AllJob bool
 	Keys   []api.Key
+	Told   []targetRow
 	Config *api.Config
 }
 
@@ -62,6 +63,20 @@ type jobRow struct {
 	Failed   int
 	At       *when
 	By       string
+}
+
+// targetRow is one of those that are told what happens.
+type targetRow struct {
+	Name, Kind string
+	Sign       sign
+	Last       *when // delivery; nil: none yet
+	Behind     int64
+	Dead       int
+	Error      string
+}
+
+var targetSigns = map[string]sign{
+	"ok": {"works", "ring-tick", "good"}, "failing": {"fails", "alert", "high"}, "dead": {"refused some", "triangle", "warn"}, "new": {"not begun", "ring-half", "quiet"},
 }
 
 // partWords are the parts of an installation in words, in this order, with what it means when one fails.
@@ -185,6 +200,19 @@ func (s *Server) settingsPage(ctx context.Context, v *visit, fresh time.Duration
 	if s.may(ctx, v.call, access.KeyRotate, system, v.ask.Context) {
 		if p.Keys, err = s.Home.Keys(ctx, v.ask); err != nil {
 			return nil, err
+		}
+	}
+	if s.may(ctx, v.call, access.AdminNotify, system, v.ask.Context) {
+		told, err := s.Home.Targets(ctx, v.ask)
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range told {
+			row := targetRow{Name: t.Target, Kind: t.Kind, Sign: targetSigns[t.State], Behind: t.Behind, Dead: t.Dead, Error: t.Error}
+			if !t.SentAt.IsZero() {
+				row.Last = v.at(t.SentAt)
+			}
+			p.Told = append(p.Told, row)
 		}
 	}
 	f, busy, err := s.diagnoses(ctx, v, fresh)

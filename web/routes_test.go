@@ -52,7 +52,7 @@ func (w *world) document() document {
 
 // fill puts something into the places of a path.
 func fill(path, finding, plan, job string) string {
-	return strings.NewReplacer("{finding}", finding, "{plan}", plan, "{job}", job, "{bucket}", "moontrust-exports", "{person}", "p-engineer",
+	return strings.NewReplacer("{finding}", finding, "{plan}", plan, "{job}", job, "{bucket}", "moontrust-exports", "{target}", "soc", "{person}", "p-engineer",
 		"{request}", "req-00112233445566778899aabbccddeeff", "{user}", "u-0123456789abcdef", "{token}", "t-0123456789abcdef", "{session}", "s-0123456789abcdef").Replace(path)
 }
 

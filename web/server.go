@@ -81,6 +81,11 @@ type Installation interface {
 	// SweepStages removes what crashed writers left in the storages, and returns how much.
 	SweepStages(ctx context.Context) (int, error)
 	Diagnose(ctx context.Context, ask access.Ask) []api.Diagnosis
+	// Targets are those that are told what happens; Target is one of them with its messages.
+	Targets(ctx context.Context, ask access.Ask) ([]api.Target, error)
+	Target(ctx context.Context, ask access.Ask, name string) (*api.TargetDetail, error)
+	TestTarget(ctx context.Context, ask access.Ask, name string) (api.TargetOutcome, error)
+	RetryTarget(ctx context.Context, ask access.Ask, name string) (api.TargetOutcome, error)
 	Check(ctx context.Context, ask access.Ask, opt check.Options) (*check.Report, error)
 	// VerifyLog verifies the installation's own log against checkpoints that were kept elsewhere, with a verifier key that was, too;
 	// empty: the log's own.
@@ -221,6 +226,7 @@ func (s *Server) register() (err error) {
 	s.peopleRoutes()
 	s.jobRoutes()
 	s.adminRoutes()
+	s.notifyRoutes()
 	s.policyRoutes()
 	s.pageRoutes()
 	if s.Auth != nil {

@@ -21,7 +21,7 @@ import (
 )
 
 // here are the commands about this machine: they make a home, look after its files, or serve it. No server does that for somebody else.
-var here = []string{"demo", "serve", "worker", "setup", "backup", "restore", "config", "notify"}
+var here = []string{"demo", "serve", "worker", "setup", "backup", "restore", "config"}
 
 // nowhere are the commands about the program itself. COFFER_SERVER in the environment is nothing to them.
 var nowhere = []string{"version", "completion"}
