@@ -75,6 +75,12 @@ func (p *program) built(t testing.TB) string {
 }
 
 func TestMain(m *testing.M) {
+	for _, v := range lookalike.Env() {
+		name, value, _ := strings.Cut(v, "=")
+		if err := os.Setenv(name, value); err != nil {
+			panic(err) // names without "="
+		}
+	}
 	code := m.Run()
 	for _, p := range []*program{&shipped, &movable} {
 		_ = os.RemoveAll(filepath.Dir(p.path)) // "." of nothing is not removed
@@ -92,10 +98,6 @@ func inCloudOn(t testing.TB, s3, kms string) *cloud {
 	c := &cloud{
 		TB: t, name: strings.NewReplacer("/", "-", "_", "-").Replace(strings.ToLower(t.Name())), s3: s3, macie: maciefake.New(),
 		fn: map[app.Role]*lambdaharness.Function{}, queue: map[app.Role]string{},
-	}
-	for _, v := range lookalike.Env() {
-		name, value, _ := strings.Cut(v, "=")
-		t.Setenv(name, value)
 	}
 	moto := lookalike.Moto(t)
 	awsConfig, err := config.LoadDefaultConfig(t.Context())

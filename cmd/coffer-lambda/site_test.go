@@ -49,6 +49,7 @@ type site struct {
 	objects *s3fake.Server
 	kms     *kmsfake.Fake
 	macie   *maciefake.Fake
+	direct  string // an endpoint of all services beside the tap
 	tables  *dynamodb.Client
 	sqs     *sqs.Client
 	fn      map[app.Role]*lambdaharness.Function
@@ -82,10 +83,6 @@ func newSite(t *testing.T) *site {
 		clock: filepath.Join(t.TempDir(), "clock"), events: map[string][]byte{},
 	}
 	bin := movable.built(t)
-	for _, v := range lookalike.Env() {
-		name, value, _ := strings.Cut(v, "=")
-		t.Setenv(name, value)
-	}
 	s.objects.AccessKey, s.objects.SecretKey, s.objects.Region = lookalike.AccessKey, lookalike.SecretKey, lookalike.Region
 	s.objects.Now, s.kms.Now = s.now, s.now
 	moto, tables := lookalike.Moto(t), lookalike.DynamoDB(t)
@@ -114,8 +111,9 @@ func newSite(t *testing.T) *site {
 	s.leaks.bucket = s.bucket()
 	direct := httptest.NewServer(s.tap.Direct())
 	t.Cleanup(direct.Close)
+	s.direct = direct.URL
 	s.pass(0)
-	conf := s.config(direct.URL)
+	conf := s.config(s.direct)
 	home := t.TempDir()
 	steps, err := app.Setup(t.Context(), app.Options{
 		Home: home, Objects: conf.Objects, Originals: conf.Originals, Log: conf.Log, Keys: conf.Keys, Store: conf.Store,

@@ -9,6 +9,7 @@ package lambdaharness
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -38,6 +39,7 @@ type Function struct {
 	Binary  string
 	Env     []string      // beside what Lambda sets; nothing of this process's own comes along
 	Timeout time.Duration // of an invocation; 0: 30 s
+	Init    time.Duration // of initialisation; 0: the 10 s that Lambda gives it
 	// Arrived, if set, is called when an event was handed to the process, on which the process has not been heard yet.
 	Arrived func(n int)
 
@@ -167,7 +169,7 @@ func (f *Function) environment() (*environment, error) {
 	case <-env.ready:
 		return env, nil
 	case <-env.died:
-	case <-time.After(10 * time.Second): // initialisation may take no longer
+	case <-time.After(cmp.Or(f.Init, 10*time.Second)):
 	}
 	env.mu.Lock()
 	said := env.initErr

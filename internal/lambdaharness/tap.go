@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"log"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -28,6 +29,7 @@ type Tap struct {
 
 	mu    sync.Mutex // guards the rest
 	fate  func(Call) Fate
+	pause func(Call)
 	calls []Call
 	met   []Call
 }
@@ -72,7 +74,15 @@ func At(n int, x Fate) func(Call) Fate {
 func (t *Tap) Decide(f func(Call) Fate) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.fate, t.calls, t.met = f, nil, nil
+	t.fate, t.pause, t.calls, t.met = f, nil, nil, nil
+}
+
+// Pause has f called before each call is passed on, after [Tap.Decide]: whoever calls waits as long as f takes, and others go on. f may be
+// called concurrently.
+func (t *Tap) Pause(f func(Call)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.pause = f
 }
 
 // Calls returns the calls since [Tap.Decide], and those of them that did not pass.
@@ -127,9 +137,13 @@ func (t *Tap) serve(f *Function, w http.ResponseWriter, r *http.Request) {
 	if fate != Pass {
 		t.met = append(t.met, c)
 	}
+	pause := t.pause
 	t.mu.Unlock()
 	if t.Body != nil {
 		t.Body(c, body)
+	}
+	if pause != nil {
+		pause(c)
 	}
 	switch fate {
 	case Pass:
@@ -208,6 +222,7 @@ func Behind(tb testing.TB, endpoint string) http.Handler {
 			r.Out.URL.Scheme, r.Out.URL.Host = u.Scheme, u.Host
 			r.Out.Host = r.In.Host // it is signed
 		},
+		ErrorLog:     log.New(io.Discard, "", 0), // that clients died is what tests are about
 		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
 	}
 }
