@@ -249,7 +249,7 @@ func TestHostileReceivers(t *testing.T) {
 			asked := false
 			srv := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked = true }))
 			srv.Config.ErrorLog = log.New(io.Discard, "", 0)
-			srv.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: try.newest} //nolint:gosec // what a receiver must not get away with
+			srv.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: try.newest}
 			srv.StartTLS()
 			r, err := named(t, srv, "https://"+try.host)
 			if err != nil {
@@ -293,7 +293,6 @@ func TestProxiesOfTheEnvironment(t *testing.T) {
 		asked := make(chan string, 8)
 		proxy := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) { asked <- req.Method + " " + req.Host }))
 		defer proxy.Close()
-		//nolint:gosec // this test binary
 		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestProxiesOfTheEnvironment$", "-test.v")
 		cmd.Env = append(os.Environ(), child+"=1", "HTTP_PROXY="+proxy.URL, "HTTPS_PROXY="+proxy.URL, "ALL_PROXY="+proxy.URL, "NO_PROXY=")
 		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS") {

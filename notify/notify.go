@@ -379,9 +379,11 @@ func (n *Notifier) turn(ctx context.Context, ask access.Ask, t *target, size int
 	}
 	d := &delivery{n: n, t: t, s: &s, lease: lease, ask: ask}
 	for _, a := range orders {
-		if err := d.allowed(ctx); errors.Is(err, coffer.ErrDenied) {
+		err := d.allowed(ctx)
+		if errors.Is(err, coffer.ErrDenied) {
 			break // as the deliveries themselves
-		} else if err == nil {
+		}
+		if err == nil {
 			_, err = d.carry(ctx, a.Step, a.Intent)
 		}
 		if err != nil {
