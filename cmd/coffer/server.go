@@ -33,6 +33,9 @@ var ofHome = []string{"home", "objects", "originals", "keys", "store"}
 // somebody believes to act there would be worse than not to act.
 func (e *env) where(kctx *kong.Context) error {
 	if e.Server == "" {
+		if e.Sign && slices.ContainsFunc(kctx.Path, func(p *kong.Path) bool { return p.Flag != nil && p.Flag.Name == "sign" }) {
+			return usage("--sign is of requests to a server; name it with --server")
+		}
 		return nil
 	}
 	command := strings.Join(slices.DeleteFunc(strings.Fields(kctx.Command()), func(w string) bool { return w[0] == '<' || w[0] == '[' }), " ")
