@@ -97,11 +97,11 @@ func TestTwoProcesses(t *testing.T) {
 			s.stands(fmt.Sprintf("both-%d", i), cardList, "sensitive")
 		}
 	})
-	// One process stops before a call for longer than its lease, another does the same work from beginning to end, and the first goes on. By
-	// default at every seventh call, with COFFER_TEST_FULL=1 at each.
-	over := func(name string, r app.Role, prepare func(id string) (message string), after func(id string)) {
+	// One process stops before a call, as long as stopped says, another is given the same work, and the first goes on. What is longer than a
+	// lease has the other do it from beginning to end. By default at one of step calls, with COFFER_TEST_FULL=1 at each.
+	over := func(name string, r app.Role, stopped time.Duration, step int, prepare func(id string) (message string), after func(id string)) {
 		t.Run(name, func(t *testing.T) {
-			other, step, tried := s.second(r), 7, 0
+			other, tried := s.second(r), 0
 			if full() {
 				step = 1
 			}
@@ -116,7 +116,7 @@ func TestTwoProcesses(t *testing.T) {
 						return
 					}
 					came = true
-					s.pass(visibility)
+					s.pass(stopped)
 					if out, err := other.Invoke(batchOf(t, message)); err != nil || strings.Contains(string(out), "message-0") {
 						t.Errorf("the second process at call %d: %v %s\n%s", n, err, out, other.Said())
 					}
@@ -135,7 +135,7 @@ func TestTwoProcesses(t *testing.T) {
 			t.Logf("%d interleavings", tried)
 		})
 	}
-	over("one finding", app.Intake, func(id string) string {
+	over("one finding", app.Intake, visibility, 7, func(id string) string {
 		s.put(id)
 		return string(s.events[id])
 	}, func(id string) {
@@ -143,7 +143,7 @@ func TestTwoProcesses(t *testing.T) {
 		s.stands(id, cardList, "sensitive")
 	})
 	plans, jobs := map[string]string{}, map[string]string{}
-	over("one job", app.Remedy, func(id string) string {
+	prepare := func(id string) string {
 		s.taken(id)
 		plans[id] = s.planned(id)
 		s.approved(plans[id])
@@ -153,14 +153,18 @@ func TestTwoProcesses(t *testing.T) {
 			t.Fatal(err)
 		}
 		return string(b)
-	}, func(id string) {
+	}
+	after := func(id string) {
 		if !s.ended(jobs[id]) {
 			t.Errorf("%s: the job is not done", id)
 		}
 		s.fixed(plans[id], remedy.Applied)
 		s.stands(id, redacted, "redacted")
 		s.sealed(id)
-	})
+	}
+	over("one job", app.Remedy, visibility, 7, prepare, after)
+	// While the first one holds it, the other is done with its message at once.
+	over("a job that is held", app.Remedy, 0, 20, prepare, after)
 	s.end()
 }
 

@@ -439,6 +439,9 @@ func TestBatches(t *testing.T) {
 	if n := c.count(c.queue[app.Intake]); n != "0" {
 		t.Errorf("%s messages are left\n%s", n, c.fn[app.Intake].Said())
 	}
+	if n := c.count(c.queue[app.Intake] + "-dead"); n != "0" {
+		t.Errorf("%s messages are among the dead letters: what cannot be right is parked in the store", n)
+	}
 	a, ask := c.look()
 	arrivals, err := a.Pipeline.ListArrivals(t.Context(), ask)
 	if err != nil {
