@@ -7,6 +7,7 @@
 package sidedoor
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -41,6 +42,13 @@ var Limits = []string{
 	"an object's own ACL, where the bucket does not switch ACLs off",
 }
 
+// Sizes of policies in bytes, as AWS takes them: of a bucket's policy 20 KB (Amazon S3 user guide, bucket policies), of a service control policy
+// 5,120 characters without white space (AWS Organizations user guide, quotas).
+const (
+	maxBucketPolicy  = 20 << 10
+	maxControlPolicy = 5120
+)
+
 var (
 	roleARN    = lazyregexp.New(`^arn:aws[a-z-]{0,20}:(iam|sts)::[0-9]{12}:(role|user)/[A-Za-z0-9+=,.@_/*-]{1,512}$`)
 	bucketName = lazyregexp.New(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
@@ -58,7 +66,8 @@ type Rules struct {
 // Policy is the policy that closes the door: objects that are tagged as sensitive are read by the readers and Coffer alone, and the tags
 // whose names begin with "coffer:" are set and removed by Coffer alone. For a bucket it is to be merged into the policy that is there; for an
 // organisation it is a service control policy, which binds the accounts' own principals and no others. Names that are no ARNs of roles or
-// users give coffer.ErrInvalid; so does nobody for Coffer, which would shut itself out.
+// users give coffer.ErrInvalid; so does nobody for Coffer, which would shut itself out. One that AWS would not take for its length gives
+// coffer.ErrLimit; the policy that a bucket has already counts, too, and is not known here.
 func Policy(r Rules) ([]byte, error) {
 	if len(r.Coffer) == 0 {
 		return nil, fmt.Errorf("side door: name the roles of Coffer, or it could not fix what it tagged: %w", coffer.ErrInvalid)
@@ -100,6 +109,17 @@ func Policy(r Rules) ([]byte, error) {
 	}}, "", "  ")
 	if err != nil {
 		return nil, err
+	}
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, b); err != nil {
+		return nil, err
+	}
+	most, of := maxBucketPolicy, "the policy of a bucket"
+	if r.Bucket == "" {
+		most, of = maxControlPolicy, "a service control policy"
+	}
+	if n := compact.Len(); n > most {
+		return nil, fmt.Errorf("side door: %s of %d bytes, AWS takes %d; name fewer roles, or a path with * at its end: %w", of, n, most, coffer.ErrLimit)
 	}
 	return append(b, '\n'), nil
 }

@@ -148,6 +148,10 @@ func TestPolicy(t *testing.T) {
 			{"analyst", "s3:PutObjectTagging", nil, []string{"team", "coffer:state"}, iam.No},
 			{"analyst", "s3:PutObjectTagging", []string{"sensitive"}, []string{"team"}, iam.No},
 			{"analyst", "s3:DeleteObjectTagging", []string{"sensitive"}, nil, iam.No},
+			{"analyst", "s3:PutObjectVersionTagging", []string{"sensitive"}, []string{"team"}, iam.No},
+			{"analyst", "s3:PutObjectVersionTagging", nil, []string{"coffer:state"}, iam.No},
+			{"analyst", "s3:GetObjectTorrent", []string{"sensitive"}, nil, iam.No},
+			{"fraud", "s3:PutObjectTagging", nil, []string{"coffer:state"}, iam.No}, // as PutObject with x-amz-tagging asks for it
 			{"fraud", "s3:DeleteObjectVersionTagging", []string{"sensitive"}, nil, iam.No},
 			{"coffer-remedy", "s3:PutObjectTagging", []string{"sensitive"}, []string{"coffer:state"}, iam.Yes},
 		} {
@@ -168,6 +172,18 @@ func TestPolicy(t *testing.T) {
 	} {
 		if _, err := sidedoor.Policy(r); !errors.Is(err, coffer.ErrInvalid) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for bucket, most := range map[string]int{"moontrust-statements": 400, "": 90} {
+		var many []string
+		for i := range most {
+			many = append(many, arn(fmt.Sprintf("analyst-of-the-bank-%03d", i)))
+		}
+		if _, err := sidedoor.Policy(sidedoor.Rules{Bucket: bucket, Coffer: many[:1], Readers: many}); !errors.Is(err, coffer.ErrLimit) {
+			t.Errorf("bucket %q, %d readers: %v", bucket, most, err)
+		}
+		if _, err := sidedoor.Policy(sidedoor.Rules{Bucket: bucket, Coffer: many[:1], Readers: many[:most/2]}); err != nil {
+			t.Errorf("bucket %q, %d readers: %v", bucket, most/2, err)
 		}
 	}
 	if sidedoor.Tag != pipeline.TagState || sidedoor.Sensitive != "sensitive" {
