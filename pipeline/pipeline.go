@@ -128,8 +128,12 @@ func (p *Pipeline) takeAs(ctx context.Context, ask access.Ask, action access.Act
 	if err != nil {
 		return Result{}, err
 	}
-	// A worker that loses a race looks again at what the winner made of the finding. It gives the winner time first: workers
-	// that claim the finding from each other at once would none of them come to an end.
+	return p.takeAgain(ctx, permit, rec)
+}
+
+// takeAgain is take until no other worker has come between. A worker that loses a race looks again at what the winner made of the finding. It
+// gives the winner time first: workers that claim the finding from each other at once would none of them come to an end.
+func (p *Pipeline) takeAgain(ctx context.Context, permit *audit.Permit, rec *triage.Record) (Result, error) {
 	for try := range 10 {
 		res, err := p.take(ctx, permit, *rec)
 		if !errors.Is(err, coffer.ErrConflict) {
@@ -141,7 +145,7 @@ func (p *Pipeline) takeAs(ctx context.Context, ask access.Ask, action access.Act
 		case <-time.After(jitter(10 * time.Millisecond << try)):
 		}
 	}
-	return Result{}, fmt.Errorf("finding %s: other workers keep changing its record: %w", f.ID, coffer.ErrConflict)
+	return Result{}, fmt.Errorf("finding %s: other workers keep changing its record: %w", rec.Finding.ID, coffer.ErrConflict)
 }
 
 // jitter returns a random part of d, so that two workers that keep losing to each other fall out of step.
@@ -204,7 +208,7 @@ func result(rec *triage.Record) Result {
 }
 
 // leftToWorker is the reason why a received finding waits whose object is beyond the limits.
-const leftToWorker = "the object is large; a worker takes it in"
+const leftToWorker = "waits for a worker: the object is too large for a function"
 
 // receive makes the finding known, before anything of the object is read.
 func (p *Pipeline) receive(ctx context.Context, permit *audit.Permit, rec *triage.Record, occs []coffer.Occurrence) error {
@@ -302,8 +306,11 @@ func (p *Pipeline) seal(ctx context.Context, permit *audit.Permit, rec *triage.R
 	}
 	defer located.wipe()
 	if located.left {
+		if rec.Reason == leftToWorker {
+			return nil // it is known
+		}
 		rec.Reason = leftToWorker
-		return nil
+		return p.record(ctx, permit, rec, "leave", audit.Done, nil)
 	}
 	if located.parked != "" {
 		rec.State, rec.Reason = triage.StateParked, located.parked
