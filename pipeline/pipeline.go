@@ -128,12 +128,12 @@ func (p *Pipeline) takeAs(ctx context.Context, ask access.Ask, action access.Act
 	if err != nil {
 		return Result{}, err
 	}
-	return p.takeAgain(ctx, permit, rec)
+	return p.untilWon(ctx, permit, rec)
 }
 
-// takeAgain is take until no other worker has come between. A worker that loses a race looks again at what the winner made of the finding. It
+// untilWon is take until no other worker has come between. A worker that loses a race looks again at what the winner made of the finding. It
 // gives the winner time first: workers that claim the finding from each other at once would none of them come to an end.
-func (p *Pipeline) takeAgain(ctx context.Context, permit *audit.Permit, rec *triage.Record) (Result, error) {
+func (p *Pipeline) untilWon(ctx context.Context, permit *audit.Permit, rec *triage.Record) (Result, error) {
 	for try := range 10 {
 		res, err := p.take(ctx, permit, *rec)
 		if !errors.Is(err, coffer.ErrConflict) {

@@ -26,7 +26,7 @@ func (p *Pipeline) Resume(ctx context.Context, ask access.Ask, id string) (Resul
 	if err != nil {
 		return Result{}, err
 	}
-	res, err := p.takeAgain(ctx, permit, rec)
+	res, err := p.untilWon(ctx, permit, rec)
 	if err != nil {
 		return res, err
 	}
