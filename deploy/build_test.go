@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// TestBuild: the artifact follows from the source alone. It is built here and from a copy in another folder, by somebody with other settings,
+// TestBuild: the artefact follows from the source alone. It is built here and from a copy in another folder, by somebody with other settings,
 // and is the same; it holds one static executable and nothing of the machine. With COFFER_TEST_FULL=1 for both architectures and the copy
 // with a build cache of its own, which compiles everything anew.
 func TestBuild(t *testing.T) {

@@ -792,6 +792,7 @@ func record(t testing.TB) []Call {
 			t.Fatal(err)
 		}
 		body, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close() // only read from
 		if err != nil || resp.StatusCode != http.StatusOK || bytes.Contains(body, []byte("AccessDenied")) {
 			t.Errorf("%s: %v, %d %s", path, err, resp.StatusCode, body)
 		}

@@ -43,7 +43,7 @@ var Limits = []string{
 }
 
 // Sizes of policies in bytes, as AWS takes them: of a bucket's policy 20 KB (Amazon S3 user guide, bucket policies), of a service control policy
-// 5,120 characters without white space (AWS Organizations user guide, quotas).
+// 5,120 characters without white space (quotas of service control policies).
 const (
 	maxBucketPolicy  = 20 << 10
 	maxControlPolicy = 5120
