@@ -502,8 +502,8 @@ func (c *cloud) options(r *recorder, table string) app.Options {
 	}
 	s3, kms, dynamo, mac := r.over(c.t, through(c.s3)), r.over(c.t, through(c.kms)), r.over(c.t, through(c.dynamo)), r.over(c.t, c.macie)
 	config := c.demo.Config + "\nbuckets: [" + demo.Statements + ", " + demo.Exports + "]\n"
-	switch r.by { // what the template tells each
-	case "intake", "api", "schedule", "worker":
+	switch r.by { // what the template tells each, and whole is all of them
+	case "intake", "api", "schedule", "worker", "whole":
 		config += "macie:\n  endpoint: " + mac + "\n  results: s3://" + demo.Results + "\n"
 	}
 	ask := r.over(c.t, http.HandlerFunc(c.invoke))
