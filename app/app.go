@@ -98,6 +98,7 @@ type App struct {
 	dynamo      []dynamoTable // data and key table of a store in DynamoDB
 	originalsIn string
 	macie       macie.API
+	macieRegion string // that of the configuration or of the environment
 	verifier    remedy.Verifier
 	pass        []byte
 	opener      *envelope.Opener
@@ -443,6 +444,7 @@ func (a *App) build() error {
 	if err != nil {
 		return err
 	}
+	results.Region = a.macieRegion
 	a.Records = triage.NewRecords(a.DB)
 	a.Desk = &triage.Desk{Records: a.Records, Guard: a.Guard, Now: a.Now, MAC: a.MAC, Scrub: a.Scrub, Objects: a.Objects, Allow: a.allow}
 	a.Grants = &grant.Grants{DB: a.DB, Records: a.Records, Guard: a.Guard, Scrub: a.Scrub, Now: a.Now, Rules: a.Config.Access.rules(), Alert: a.glass}

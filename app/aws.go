@@ -111,6 +111,7 @@ func (a *App) openMacie(ctx context.Context) (macie.API, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.macieRegion = c.Region
 	return live.Open(live.Config{AWS: c, Endpoint: m.Endpoint})
 }
 

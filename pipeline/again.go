@@ -108,12 +108,15 @@ func (p *Pipeline) again(ctx context.Context, permit *audit.Permit, rec *triage.
 		return nil
 	}
 
-	// The record remembers the new generation before anything of it is written, and the old one until it is gone.
+	// The record, with all else as it was, remembers the new generation before anything of it is written, and the old one until it is gone.
 	gen := store.NewVersion()[:16]
-	next.Stale = append(slices.Clone(rec.Stale), gen)
-	if err := p.DB.Apply(ctx, next.Save()...); err != nil {
+	rec.Stale = append(slices.Clone(rec.Stale), gen)
+	if err := p.DB.Apply(ctx, rec.Save()...); err != nil {
 		return err
 	}
+	defined, read := next.Identifiers, next.Read
+	next = *rec
+	next.Identifiers, next.Read = defined, read
 	set := vault.Set{ID: rec.Finding.ID, Generation: gen}
 	if len(located.values) > 0 {
 		if err := p.Vault.Deposit(ctx, permit, set, located.values); err != nil {

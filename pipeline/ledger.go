@@ -17,8 +17,16 @@ import (
 	"coffer/store"
 )
 
-// Place is a bucket and a prefix in it.
-type Place struct{ Bucket, Prefix string }
+// Place is where discovery results are: a bucket, a prefix in it, and the Region of the Macie whose results are compared, if it is known. Those
+// of other Regions, which may go to the same bucket, have their findings there.
+type Place struct{ Bucket, Prefix, Region string }
+
+// has reports whether a key is that of a file of results: PREFIX AWSLogs/ACCOUNT/Macie/REGION/JOB/ACCOUNT/NAME.jsonl.gz ("Storing and retaining
+// sensitive data discovery results"; macie.ResultLocation).
+func (at Place) has(key string) bool {
+	parts := strings.Split(strings.TrimPrefix(key, at.Prefix), "/")
+	return strings.HasSuffix(key, ".jsonl.gz") && (at.Region == "" || len(parts) > 3 && parts[3] == at.Region)
+}
 
 // fill puts the configured bucket into a location that was written before there was one: Macie writes the results of the 90 days
 // before under the same key.

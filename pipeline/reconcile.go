@@ -381,7 +381,7 @@ func (r *run) results(ctx context.Context, since, until time.Time) error {
 		if err != nil {
 			return fmt.Errorf("list discovery results: %w", err)
 		}
-		if !strings.HasSuffix(info.Key, ".jsonl.gz") || info.Modified.Before(since) || !info.Modified.Before(until) {
+		if !at.has(info.Key) || info.Modified.Before(since) || !info.Modified.Before(until) {
 			continue
 		}
 		r.files++

@@ -765,3 +765,103 @@ func TestFaults(t *testing.T) {
 	}
 	t.Logf("%d calls, %d faults", calls, n)
 }
+
+// TestTenThousand: ten thousand findings over ten days are compared with as few calls as their pages take, while every fourth call is
+// throttled; a process that is killed in the middle leaves to the next one the days that it has not done; a second run reads what is of the
+// last day alone. One in fifty is to be taken in, all with COFFER_TEST_FULL=1; the others are examples of Macie's.
+func TestTenThousand(t *testing.T) {
+	const n, days, of = 10_000, 10, 50
+	take := n / of
+	w := newWorld(t)
+	for i := range n {
+		f := w.finding(i, began.Add(-days*24*time.Hour-time.Hour+time.Duration(i)*days*24*time.Hour/n), false)
+		f.ResultLocation = ""
+		w.fake.Put(macie.Event(f))
+		if i%of != 0 && os.Getenv("COFFER_TEST_FULL") == "" {
+			w.fake.Change(f.ID, map[string]any{"sample": true})
+		}
+	}
+	if os.Getenv("COFFER_TEST_FULL") != "" {
+		take = n
+	}
+	all, throttled := 0, 0
+	w.fake.Before = func(op string, _ int) {
+		if all++; all%4 == 0 {
+			throttled++
+			w.fake.Fail("ThrottlingException", 1, op)
+		}
+	}
+	// Killed in the middle of a page of the sixth day.
+	read := 0
+	w.a.Pipeline.Macie = &killed{API: w.api, after: n / 2, read: &read, die: func() { w.inj.Arm(fault.Fault{Call: w.inj.Calls() + 5, Crash: true}) }}
+	w.reconcile(time.Time{})
+	got := w.ledger()
+	if got.Listed != n || got.Retaken != take || got.Samples != n-take || got.Gaps != take { // none has a result
+		t.Errorf("%d listed, %d re-taken, %d samples, %d gaps", got.Listed, got.Retaken, got.Samples, got.Gaps)
+	}
+	lists, gets := w.fake.Calls("ListFindings"), w.fake.Calls("GetFindings")
+	// Every page is listed twice, for what moves meanwhile, and read once; the day that was broken off once more. Each of the 91 days has a
+	// list of what is archived, too, and ends with a page that is not full.
+	const pages = n / macie.MaxIDs
+	if most := (2*pages + 2*(pages/days+1) + 4*91) * 4 / 3; lists > most {
+		t.Errorf("%d lists, at most %d", lists, most)
+	}
+	if most := (pages + pages/days + 4*(days+2)) * 4 / 3; gets > most {
+		t.Errorf("%d reads, at most %d", gets, most)
+	}
+	t.Logf("%d lists, %d reads, %d of them throttled", lists, gets, throttled)
+	w.now = w.now.Add(time.Hour)
+	w.reconcile(time.Time{})
+	if again := w.ledger(); again.Retaken != got.Retaken || again.Listed != got.Listed {
+		t.Errorf("a second run: %d listed, %d re-taken", again.Listed, again.Retaken)
+	}
+	if l, g := w.fake.Calls("ListFindings")-lists, w.fake.Calls("GetFindings")-gets; l > (2*pages/days+20)*4/3 || g > (pages/days+10)*4/3 {
+		t.Errorf("a second run: %d lists, %d reads", l, g)
+	}
+}
+
+// killed is a Macie that has the process die some calls after it has read so many findings.
+type killed struct {
+	macie.API
+	after int
+	read  *int
+	die   func()
+}
+
+func (k *killed) Findings(ctx context.Context, ids []string) (map[string]macie.Document, error) {
+	out, err := k.API.Findings(ctx, ids)
+	if before := *k.read; before < k.after && before+len(out) >= k.after {
+		k.die()
+	}
+	*k.read += len(out)
+	return out, err
+}
+
+// TestAccountsAndRegions: the findings of member accounts, whose results stand under their own account or under the administrator's, are
+// taken in; results of another Region's Macie in the same bucket are not missed here, and an event of its is not believed.
+func TestAccountsAndRegions(t *testing.T) {
+	w := newWorld(t)
+	w.a.Pipeline.Results.Region = "eu-central-1"
+	member := w.finding(1, began.Add(-time.Hour), false)
+	member.AccountID = "444455556666"
+	member.ResultLocation = strings.ReplaceAll(member.ResultLocation, "/111122223333/1.", "/444455556666/1.")
+	w.result(1, member)
+	w.fake.Put(macie.Event(member))
+	orphan := w.finding(2, began.Add(-time.Hour), true) // of this Region, and no finding
+	elsewhere := w.finding(3, began.Add(-time.Hour), false)
+	elsewhere.Region = "us-east-1"
+	elsewhere.ResultLocation = strings.ReplaceAll(elsewhere.ResultLocation, "/eu-central-1/", "/us-east-1/")
+	w.result(3, elsewhere)
+	if res, err := w.event(elsewhere); err != nil || res.Status != pipeline.Skipped || res.Sealed != 0 {
+		t.Errorf("an event of another Region: %+v, %v", res, err)
+	}
+	w.reconcile(began.Add(-2 * time.Hour))
+	got := w.ledger()
+	if got.Retaken != 1 || got.Results != 1 || got.Classified != 2 || got.Gaps != 1 || got.Named[0].Kind != pipeline.GapNoFinding ||
+		got.Named[0].Object.Key != orphan.Object.Key {
+		t.Errorf("%+v", got)
+	}
+	if rec, err := w.a.Records.Get(w.ctx, member.ID); err != nil || rec.Finding.AccountID != "444455556666" || rec.Sealed != 1 {
+		t.Errorf("%+v, %v", rec, err)
+	}
+}
