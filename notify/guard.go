@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -13,7 +14,10 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strings"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"coffer"
 )
@@ -123,21 +127,32 @@ func (d *dialer) DialContext(ctx context.Context, _, addr string) (net.Conn, err
 type receiver struct {
 	target  *Target
 	home    string
+	secrets *awsSecrets
 	dialer  dialer
 	timeout time.Duration // of an exchange
 }
 
-func newReceiver(t *Target, home string) (*receiver, error) {
+// newReceiver returns the receiver of a target. It calls nothing, and opens AWS's configuration only when a secret is asked for.
+func newReceiver(t *Target, home string, open func(context.Context, Target) (aws.Config, error), now func() time.Time) (*receiver, error) {
 	allow, err := t.allowed()
 	if err != nil {
 		return nil, err
 	}
+	_, region, err := t.secretIDs()
+	if err != nil {
+		return nil, err
+	}
+	from := *t
+	from.Region = cmp.Or(from.Region, region)
 	d := dialer{allow: allow, resolver: net.DefaultResolver, dial: (&net.Dialer{Timeout: connectTimeout}).DialContext}
-	return &receiver{target: t, home: home, dialer: d, timeout: sendTimeout}, nil
+	return &receiver{target: t, home: home, secrets: &awsSecrets{target: from, open: open, now: now}, dialer: d, timeout: sendTimeout}, nil
 }
 
-// read returns a small file of the target's.
-func (r *receiver) read(member, name string, limit int64) ([]byte, error) {
+// read returns what a member of the target names: a small file, or a secret in Secrets Manager.
+func (r *receiver) read(ctx context.Context, member, name string, limit int64) ([]byte, error) {
+	if id, ok := strings.CutPrefix(name, inSecretsManager); ok {
+		return r.secrets.read(ctx, member, id, limit)
+	}
 	f, err := os.Open(under(r.home, name))
 	if err != nil {
 		return nil, fmt.Errorf("%s cannot be read: %w", member, coffer.ErrUnavailable)
@@ -150,11 +165,11 @@ func (r *receiver) read(member, name string, limit int64) ([]byte, error) {
 	return b, nil
 }
 
-// url is the address to send to, read anew each time when it stands in a file.
-func (r *receiver) url() (*url.URL, error) {
+// url is the address to send to, read anew each time when it does not stand in the configuration.
+func (r *receiver) url(ctx context.Context) (*url.URL, error) {
 	text := r.target.URL
 	if r.target.URLFile != "" {
-		b, err := r.read("urlFile", r.target.URLFile, maxSecrets)
+		b, err := r.read(ctx, "urlFile", r.target.URLFile, maxSecrets)
 		if err != nil {
 			return nil, err
 		}
@@ -166,7 +181,7 @@ func (r *receiver) url() (*url.URL, error) {
 	}
 	u, err := r.target.address(text)
 	if err != nil {
-		// What stands in the file is for whoever runs the installation to set right; it is no fault of the message.
+		// What stands there is for whoever runs the installation to set right; it is no fault of the message.
 		return nil, fmt.Errorf("%v: %w", err, coffer.ErrUnavailable)
 	}
 	return u, nil
@@ -175,7 +190,7 @@ func (r *receiver) url() (*url.URL, error) {
 // post sends a body and returns nil for an answer that says that it was taken. Errors name neither address nor anything of the answer
 // but its status. One wrapping coffer.ErrInvalid says that the receiver does not want this message, whenever it comes.
 func (r *receiver) post(ctx context.Context, header http.Header, body []byte) error {
-	u, err := r.url()
+	u, err := r.url(ctx)
 	if err != nil {
 		return err
 	}
@@ -183,7 +198,7 @@ func (r *receiver) post(ctx context.Context, header http.Header, body []byte) er
 	defer cancel()
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if r.target.CAFile != "" {
-		pem, err := r.read("caFile", r.target.CAFile, maxCAs)
+		pem, err := r.read(ctx, "caFile", r.target.CAFile, maxCAs)
 		if err != nil {
 			return err
 		}

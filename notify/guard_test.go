@@ -108,6 +108,9 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
+// arnOfTest is that of a secret.
+const arnOfTest = "arn:aws:secretsmanager:eu-central-1:111122223333:secret:private-path-AbCdEf"
+
 // TestConfiguration shows targets that are refused, and that no message of that repeats an address.
 func TestConfiguration(t *testing.T) {
 	hook := func(change func(*Target)) []Target {
@@ -124,6 +127,10 @@ func TestConfiguration(t *testing.T) {
 		"another scheme":        func(x *Target) { x.URL = "gopher://hooks.test/private-path" },
 		"a password":            func(x *Target) { x.URL = "https://a:b@hooks.test/private-path" },
 		"no secret":             func(x *Target) { x.SecretFile = "" },
+		"no name of a secret":   func(x *Target) { x.SecretFile = "secretsmanager:" },
+		"an ARN of a queue":     func(x *Target) { x.SecretFile = "secretsmanager:arn:aws:sqs:eu-central-1:111122223333:private-path" },
+		"secrets far apart":     func(x *Target) { x.Region, x.SecretFile = "us-east-1", inSecretsManager+arnOfTest },
+		"a region for files":    func(x *Target) { x.Region = "us-east-1" },
 		"two addresses":         func(x *Target) { x.URLFile = "u" },
 		"metadata allowed":      func(x *Target) { x.Allow = []string{"169.254.169.254/32"} },
 		"everything allowed":    func(x *Target) { x.Allow = []string{"0.0.0.0/0"} },
@@ -146,6 +153,15 @@ func TestConfiguration(t *testing.T) {
 			t.Errorf("%s: the error repeats the address: %v", name, err)
 		}
 	}
+	for name, change := range map[string]func(*Target){
+		"a secret's name": func(x *Target) { x.SecretFile, x.Region, x.FIPS = "secretsmanager:prod/coffer@soc", "us-east-1", true },
+		"a secret's ARN":  func(x *Target) { x.SecretFile, x.Region = inSecretsManager+arnOfTest, "eu-central-1" },
+		"all in secrets":  func(x *Target) { x.URL, x.URLFile, x.CAFile = "", inSecretsManager+arnOfTest, "secretsmanager:ca" },
+	} {
+		if err := Check(hook(change)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 	if err := Check(append(hook(func(*Target) {}), hook(func(*Target) {})...)); !errors.Is(err, coffer.ErrInvalid) {
 		t.Errorf("the same name twice: %v", err)
 	}
@@ -156,7 +172,7 @@ func local(t *testing.T, h http.HandlerFunc) (*receiver, *httptest.Server) {
 	t.Helper()
 	srv := httptest.NewServer(h)
 	t.Cleanup(srv.Close)
-	r, err := newReceiver(&Target{Name: "x", Kind: Webhook, URL: srv.URL + "/private-path", Allow: []string{"127.0.0.1/32"}}, "")
+	r, err := newReceiver(&Target{Name: "x", Kind: Webhook, URL: srv.URL + "/private-path", Allow: []string{"127.0.0.1/32"}}, "", nil, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,7 +295,7 @@ func named(t *testing.T, srv *httptest.Server, origin string) (*receiver, error)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := newReceiver(&Target{Name: "x", Kind: Webhook, URL: origin + ":" + u.Port() + "/private-path", Allow: []string{"127.0.0.1/32"}}, "")
+	r, err := newReceiver(&Target{Name: "x", Kind: Webhook, URL: origin + ":" + u.Port() + "/private-path", Allow: []string{"127.0.0.1/32"}}, "", nil, time.Now)
 	if err == nil {
 		r.dialer.resolver = &names{[][]string{{"127.0.0.1"}}}
 	}

@@ -169,7 +169,7 @@ func New(c Config) (*Notifier, error) {
 		case OCSF:
 			t.sender = &archive{target: tc, open: c.Bucket}
 		default:
-			r, err := newReceiver(&t.Target, c.Home)
+			r, err := newReceiver(&t.Target, c.Home, c.AWS, c.Now)
 			if err != nil {
 				return nil, fmt.Errorf("notify: %s: %w", tc.Name, err)
 			}

@@ -42,6 +42,10 @@ type Target struct {
 	Kind Kind   `yaml:"kind" json:"kind"`
 
 	// URL is the receiver of a webhook; URLFile is a file whose first line it is, for addresses that are secrets (Slack, Teams, Jira).
+	//
+	// Where a file is named, secretsmanager:NAME or secretsmanager:ARN names a secret of AWS Secrets Manager that holds what the file would:
+	// a function on AWS has no files of its own. It is asked for when something is sent and at most every five minutes; while Secrets
+	// Manager is away the last one is used, for at most an hour.
 	URL     string `yaml:"url,omitempty" json:"url,omitempty"`
 	URLFile string `yaml:"urlFile,omitempty" json:"urlFile,omitempty"`
 	// SecretFile has the secrets, one a line, of which each signs: whsec_ and 24 to 64 bytes in base64. While one is replaced by another
@@ -57,7 +61,7 @@ type Target struct {
 	// finding, an object or somebody's access, broken glass, and denied reveals. Not for securityhub and ocsf.
 	Filter []string `yaml:"filter,omitempty" json:"filter,omitempty"`
 
-	// Region, Profile, FIPS and Endpoint say which AWS is called; what is left out comes from the environment.
+	// Region, Profile, FIPS and Endpoint say which AWS is called; what is left out comes from the ARN of a secret, or the environment.
 	Region   string `yaml:"region,omitempty" json:"region,omitempty"`
 	Profile  string `yaml:"profile,omitempty" json:"profile,omitempty"`
 	FIPS     bool   `yaml:"fips,omitempty" json:"fips,omitempty"`
@@ -120,6 +124,13 @@ func (t *Target) check() error {
 	}
 	receivers := []Kind{Webhook, Slack, Teams, Jira}
 	calls := []Kind{EventBridge, SecurityHub}
+	secrets, _, err := t.secretIDs()
+	if err != nil {
+		return err
+	}
+	if len(secrets) > 0 {
+		calls = append(calls, receivers...)
+	}
 	for _, m := range []struct {
 		given bool
 		name  string
@@ -150,9 +161,9 @@ func (t *Target) check() error {
 			}
 		}
 		if t.Kind == Webhook && t.SecretFile == "" {
-			return wrong("secretFile: name the file with the secrets that sign the messages")
+			return wrong("secretFile: name the file, or the secret in Secrets Manager, with the secrets that sign the messages")
 		}
-		_, err := t.allowed()
+		_, err = t.allowed()
 		return err
 	case t.Kind == EventBridge:
 	case t.Kind == SecurityHub:

@@ -102,7 +102,7 @@ func (h *hook) one(ctx context.Context, m *Message) error {
 	}
 	header := http.Header{}
 	if h.target.SecretFile != "" {
-		b, err := h.read("secretFile", h.target.SecretFile, maxSecrets)
+		b, err := h.read(ctx, "secretFile", h.target.SecretFile, maxSecrets)
 		if err != nil {
 			return err
 		}
