@@ -100,11 +100,17 @@ var places = map[string]func(s *stack) string{
 	},
 	"archive":        func(s *stack) string { return s.bucket("ArchiveBucket", "/"+s.text("ArchivePrefix")+"*") },
 	"archive bucket": func(s *stack) string { return s.bucket("ArchiveBucket", "") },
-	"intake log":     func(s *stack) string { return s.arn("IntakeLogs") },
-	"api log":        func(s *stack) string { return s.arn("ApiLogs") },
-	"remedy log":     func(s *stack) string { return s.arn("RemedyLogs") },
-	"verify log":     func(s *stack) string { return s.arn("VerifyLogs") },
-	"schedule log":   func(s *stack) string { return s.arn("ScheduleLogs") },
+	"receiver secrets": func(s *stack) string {
+		if l := s.parameters["ReceiverSecrets"].([]any); l[0] != "" {
+			return l[0].(string)
+		}
+		return ""
+	},
+	"intake log":   func(s *stack) string { return s.arn("IntakeLogs") },
+	"api log":      func(s *stack) string { return s.arn("ApiLogs") },
+	"remedy log":   func(s *stack) string { return s.arn("RemedyLogs") },
+	"verify log":   func(s *stack) string { return s.arn("VerifyLogs") },
+	"schedule log": func(s *stack) string { return s.arn("ScheduleLogs") },
 }
 
 func (s *stack) text(parameter string) string { return s.parameters[parameter].(string) }
@@ -311,6 +317,8 @@ func (r *calls) request(req *http.Request, body []byte) {
 		r.note("event bus", "", "events:"+op.Name)
 	case "securityhub":
 		r.note("security hub", "", "securityhub:"+op.Name)
+	case "secretsmanager":
+		r.note("receiver secrets", "", "secretsmanager:"+op.Name)
 	default:
 		r.strange(op.Service + " " + op.Name)
 	}
@@ -517,7 +525,8 @@ func (c *cloud) options(r *recorder, table string) app.Options {
 		config += "notify:\n" +
 			"- {name: events, kind: eventbridge, bus: moontrust, endpoint: '" + r.over(c.t, c.moto) + "'}\n" +
 			"- {name: security-hub, kind: securityhub, endpoint: '" + r.over(c.t, http.HandlerFunc(c.hub)) + "'}\n" +
-			"- {name: archive, kind: ocsf, to: 's3:moontrust-archive?endpoint=" + s3 + "', prefix: ext/coffer/, account: '" + account + "', region: " + region + "}\n"
+			"- {name: archive, kind: ocsf, to: 's3:moontrust-archive?endpoint=" + s3 + "', prefix: ext/coffer/, account: '" + account + "', region: " + region + "}\n" +
+			"- {name: on-call, kind: slack, urlFile: 'secretsmanager:coffer-on-call', allow: [127.0.0.1/32], endpoint: '" + r.over(c.t, c.moto) + "'}\n"
 	}
 	if err := os.WriteFile(filepath.Join(home, "config.yaml"), []byte(config), 0o600); err != nil {
 		c.t.Fatal(err)
@@ -617,6 +626,9 @@ func (c *cloud) withQueues() {
 		c.queues[r] = *q.QueueUrl
 	}
 	lookalike.AWS(c.t, moto, "events", "create-event-bus", "--name", "moontrust")
+	onCall := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	c.t.Cleanup(onCall.Close)
+	lookalike.AWS(c.t, moto, "secretsmanager", "create-secret", "--cli-input-json", `{"Name":"coffer-on-call","SecretString":"`+onCall.URL+`"}`)
 }
 
 // invoke is Lambda for the functions that are open.
