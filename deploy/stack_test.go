@@ -63,7 +63,7 @@ func full() map[string]any {
 		"CodeBucket": "moontrust-code", "CodeKey": "coffer.zip", "CreateUserPool": "true",
 		"WorkerImage": "111122223333.dkr.ecr.eu-central-1.amazonaws.com/coffer:1", "Vpc": "vpc-01234567", "Subnets": []any{"subnet-01234567"},
 		"AlarmEmail": "oncall@moontrust.example", "EventBus": "arn:aws:events:eu-central-1:111122223333:event-bus/moontrust", "SecurityHub": "true",
-		"Receivers":       `{"name":"on-call","kind":"slack","urlFile":"secretsmanager:` + receiverSecret + `"},{"name":"soc","kind":"webhook","url":"https://soc.moontrust.example","secretFile":"secretsmanager:` + receiverSecret + `"}`,
+		"Receivers":       `{"name":"on-call","kind":"slack","urlFile":"secretsmanager:` + receiverSecret + `"}`,
 		"ReceiverSecrets": []any{receiverSecret},
 		"ArchiveBucket":   "moontrust-archive", "Settings": "grace: 14d\nreasons: [investigation, audit]",
 		"Signers": `[{"arn":"arn:aws:iam::111122223333:role/pipelines","roles":["engineer"],"scopes":["finding.list","finding.read"]}]`,

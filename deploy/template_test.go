@@ -377,7 +377,7 @@ func TestEnvironment(t *testing.T) {
 			}
 			targets := 0
 			if name == "full" && (role == "api" || role == "schedule") {
-				targets = 5
+				targets = 4
 			}
 			if len(c.Notify) != targets {
 				t.Errorf("%s, %s: %d targets of messages", name, role, len(c.Notify))
