@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -202,7 +203,7 @@ func TestEveryRequestIsLookedAt(t *testing.T) {
 		r := request("GET", "/v1/findings", nil)
 		r.Headers["x-coffer-origin"] = s
 		var got events.APIGatewayV2HTTPResponse
-		if answer, err := f.Invoke(inLambda(t), marshal(t, r)); err != nil || json.Unmarshal(answer, &got) != nil || got.StatusCode != 200 {
+		if answer, err := f.Invoke(inLambda(t), marshal(t, r)); err != nil || json.Unmarshal(answer, &got) != nil || got.StatusCode != http.StatusOK {
 			t.Errorf("one of two secrets: %d, %v", got.StatusCode, err)
 		}
 	}

@@ -135,7 +135,11 @@ func (g *Gateway) signed(r *http.Request, body []byte) (string, error) {
 		headers.WriteString(name + ":" + strings.Join(strings.Fields(v), " ") + "\n")
 	}
 	hash := func(b []byte) string { s := sha256.Sum256(b); return hex.EncodeToString(s[:]) }
-	mac := func(key []byte, text string) []byte { h := hmac.New(sha256.New, key); h.Write([]byte(text)); return h.Sum(nil) }
+	mac := func(key []byte, text string) []byte {
+		h := hmac.New(sha256.New, key)
+		h.Write([]byte(text))
+		return h.Sum(nil)
+	}
 	query := strings.ReplaceAll(r.URL.Query().Encode(), "+", "%20") // sorted by name
 	var path []string
 	for _, segment := range strings.Split(r.URL.EscapedPath(), "/") {

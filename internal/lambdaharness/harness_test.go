@@ -81,6 +81,7 @@ func function(api string) {
 			if err != nil {
 				os.Exit(3)
 			}
+			_ = out.Body.Close() // not read
 			post(answer, out.Status)
 		case "say":
 			fmt.Fprintln(os.Stderr, do.Text)
