@@ -18,9 +18,13 @@ import (
 )
 
 // A finding that was taken in while a custom identifier had no definition is taken in again when it has one: by then its values can be told
-// from what stands around them. Nobody's work and no value is lost by that. It is done only as long as nobody has judged the finding or
-// planned a fix, only from the version that Macie saw, and only if each value that is sealed is found again; and what is sealed stays
+// from what stands around them. Nobody's work and no value is lost by that. It is done only as long as nobody has judged the finding or begun
+// to fix its object, only from the version that Macie saw, and only if each value that is sealed is found again; and what is sealed stays
 // readable until what takes its place has been read back.
+//
+// The new values become the finding's in one Apply, with their places and with the demand that nobody has touched the record, or begun a
+// fix of the object, since they were located. A fix that is begun after that sees them; one that was begun before keeps those on which it
+// relies: its tokens name the generation in which a value is sealed. A finding with too many places for one Apply stays as it is.
 
 // waitKey is where it stands that a finding waits for the definition of a custom identifier.
 //
@@ -108,6 +112,11 @@ func (p *Pipeline) again(ctx context.Context, permit *audit.Permit, rec *triage.
 		return nil
 	}
 
+	ops, err := p.places(ctx, &next, located)
+	if err != nil || !fitsRecord(ops) {
+		return err
+	}
+
 	// The record, with all else as it was, remembers the new generation before anything of it is written, and the old one until it is gone.
 	gen := store.NewVersion()[:16]
 	rec.Stale = append(slices.Clone(rec.Stale), gen)
@@ -120,21 +129,37 @@ func (p *Pipeline) again(ctx context.Context, permit *audit.Permit, rec *triage.
 	set := vault.Set{ID: rec.Finding.ID, Generation: gen}
 	if len(located.values) > 0 {
 		if err := p.Vault.Deposit(ctx, permit, set, located.values); err != nil {
-			return err
+			return p.forgotten(ctx, permit, set, err)
 		}
 	}
 	if next.Stale = nil; rec.Generation != "" {
 		next.Stale = []string{rec.Generation}
 	}
 	next.Generation = gen
-	if err := p.finish(ctx, permit, &next, located, set); err != nil {
-		return err
+	if err := p.finish(ctx, permit, &next, located, append(ops, unfixed(rec))...); err != nil {
+		return p.forgotten(ctx, permit, set, err)
 	}
 	*rec = next
 	return p.clean(ctx, permit, rec)
 }
 
-// clean destroys the generations that the record of a finding that is taken in remembers. They are destroyed when the record was changed: from then on nobody who began earlier can make one of them the record's.
+// unfixed is the operation that demands that no fix of the finding's object was ever begun.
+func unfixed(rec *triage.Record) store.Op {
+	return store.Op{Verb: store.Check, Expect: store.Absent, Item: store.Item{Key: FixKey(rec.ObjectID)}}
+}
+
+// forgotten returns err, with which a worker came no further that takes a finding in again. Where another one has changed the record
+// meanwhile, and does not remember this worker's generation any more, what was deposited of it after that is destroyed here.
+func (p *Pipeline) forgotten(ctx context.Context, permit *audit.Permit, set vault.Set, err error) error {
+	now, rerr := p.Records.Get(ctx, set.ID)
+	if rerr != nil || now.Generation == set.Generation || slices.Contains(now.Stale, set.Generation) {
+		return err
+	}
+	return p.lost(ctx, permit, set, fmt.Errorf("another worker took up finding %s: %w", set.ID, coffer.ErrConflict))
+}
+
+// clean destroys the generations that the record of a finding that is taken in remembers. They are destroyed when the record was changed:
+// from then on nobody who began earlier can make one of them the record's.
 func (p *Pipeline) clean(ctx context.Context, permit *audit.Permit, rec *triage.Record) error {
 	if len(rec.Stale) == 0 {
 		return nil
@@ -154,11 +179,17 @@ func (p *Pipeline) clean(ctx context.Context, permit *audit.Permit, rec *triage.
 	return p.DB.Apply(ctx, rec.Save()...)
 }
 
-// free reports whether the values of a finding can be found anew without taking anything from anybody: from who judged it, or from another
-// finding on the object, whose occurrences are sealed under this one, and whom nobody judged either.
+// free reports whether the values of a finding can be found anew without taking anything from anybody: from who judged it, from a fix of the
+// object, however it went, or from another finding on the object, whose occurrences are sealed under this one, and whom nobody judged either.
 func (p *Pipeline) free(ctx context.Context, rec *triage.Record, lines []triage.Line) (bool, error) {
 	if !untouched(rec, lines) {
 		return false, nil
+	}
+	switch _, err := p.DB.Get(ctx, FixKey(rec.ObjectID)); {
+	case err == nil:
+		return false, nil
+	case !errors.Is(err, coffer.ErrNotFound):
+		return false, fmt.Errorf("fixes of the object: %w", err)
 	}
 	others, err := FindingsOn(ctx, p.Records, rec.ObjectID)
 	if err != nil {

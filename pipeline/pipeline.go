@@ -229,14 +229,19 @@ const (
 	alongBytes = 1 << 20
 )
 
-// saveLines carries out operations on the occurrences of rec, and on what goes with them, as long as the record is the caller's.
-// Those that fit it returns instead, to be carried out with the record: that is one call and one check of the record less.
-func (p *Pipeline) saveLines(ctx context.Context, rec *triage.Record, ops []store.Op) (along []store.Op, err error) {
+// fitsRecord reports whether operations can go in one Apply with a finding's record and its entry in the log.
+func fitsRecord(ops []store.Op) bool {
 	size := 0
 	for _, op := range ops {
 		size += len(op.Item.Value)
 	}
-	if len(ops) <= alongOps && size <= alongBytes {
+	return len(ops) <= alongOps && size <= alongBytes
+}
+
+// saveLines carries out operations on the occurrences of rec, and on what goes with them, as long as the record is the caller's.
+// Those that fit it returns instead, to be carried out with the record: that is one call and one check of the record less.
+func (p *Pipeline) saveLines(ctx context.Context, rec *triage.Record, ops []store.Op) (along []store.Op, err error) {
+	if fitsRecord(ops) {
 		return ops, nil
 	}
 	for batch := range slices.Chunk(ops, store.MaxOps-1) {
@@ -246,6 +251,9 @@ func (p *Pipeline) saveLines(ctx context.Context, rec *triage.Record, ops []stor
 	}
 	return nil, nil
 }
+
+// FixKey is the key of the lease under which the fixes of an object are carried out. The first one makes the item, and it stays.
+func FixKey(objectID string) store.Key { return store.Key{Part: "O#" + objectID, Sort: "lease"} }
 
 // linkOp lets the object's findings be listed.
 func linkOp(rec *triage.Record) store.Op {
@@ -343,7 +351,13 @@ func (p *Pipeline) seal(ctx context.Context, permit *audit.Permit, rec *triage.R
 			return err
 		}
 	}
-	err = p.finish(ctx, permit, rec, located, set)
+	ops, err := p.places(ctx, rec, located)
+	if err == nil {
+		ops, err = p.saveLines(ctx, rec, ops)
+	}
+	if err == nil {
+		err = p.finish(ctx, permit, rec, located, ops...)
+	}
 	if errors.Is(err, coffer.ErrConflict) {
 		return p.lost(ctx, permit, set, err)
 	}
@@ -358,21 +372,21 @@ func (p *Pipeline) lost(ctx context.Context, permit *audit.Permit, set vault.Set
 	return err
 }
 
-// finish makes the sealed generation the record's.
-func (p *Pipeline) finish(ctx context.Context, permit *audit.Permit, rec *triage.Record, located *located, set vault.Set) error {
-	ops := triage.SaveLines(rec.Finding.ID, located.lines)
+// places returns the operations that store what was found at the places of a finding, and what goes with them.
+func (p *Pipeline) places(ctx context.Context, rec *triage.Record, located *located) ([]store.Op, error) {
 	stale, err := p.Records.StaleLines(ctx, rec.Finding.ID, located.lines)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	index, err := p.Vault.IndexOps(ctx, rec.Finding.ID, located.values)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	waits := p.Identifiers.waits(rec, located.lines)
-	if ops, err = p.saveLines(ctx, rec, slices.Concat(ops, stale, index, waits)); err != nil {
-		return err
-	}
+	return slices.Concat(triage.SaveLines(rec.Finding.ID, located.lines), stale, index, p.Identifiers.waits(rec, located.lines)), nil
+}
+
+// finish makes the sealed generation the record's, with these operations.
+func (p *Pipeline) finish(ctx context.Context, permit *audit.Permit, rec *triage.Record, located *located, ops ...store.Op) error {
 	located.into(rec, p.Now().UTC())
 	var ns []int
 	for _, l := range located.lines {

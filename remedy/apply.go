@@ -146,7 +146,7 @@ func (p *Plan) Circumstances(c *access.Context, action access.Action) {
 
 // locked runs act while this worker holds the lease on the plan's object, with the plan read again under it.
 func (m *Remedy) locked(ctx context.Context, p *Plan, act func(ctx context.Context, p *Plan, l *job.Lease) error) (*Plan, error) {
-	l, err := job.Acquire(ctx, m.DB, store.Key{Part: "O#" + p.ObjectID, Sort: "lease"}, m.Worker, leaseTTL, m.Now)
+	l, err := job.Acquire(ctx, m.DB, pipeline.FixKey(p.ObjectID), m.Worker, leaseTTL, m.Now)
 	if err != nil {
 		return p, err
 	}
@@ -315,6 +315,10 @@ func (m *Remedy) checkSealed(ctx context.Context, permit *audit.Permit, p *Plan)
 		rec, err := m.Records.Get(ctx, id)
 		if err != nil {
 			return nil, err
+		}
+		if was, ok := p.Generations[id]; ok && was != rec.Generation {
+			// What the plan shows would go, and not what is sealed now.
+			return nil, conflict("the values of finding " + id + " were found anew since the plan was made")
 		}
 		lines, err := m.Records.Lines(ctx, id)
 		if err != nil {

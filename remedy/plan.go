@@ -127,8 +127,10 @@ type Plan struct {
 	ObjectID string        `json:"objectId"`
 	Size     int64         `json:"size"`
 	Findings []string      `json:"findings"`
-	State    State         `json:"state"`
-	Reason   string        `json:"reason,omitempty"`
+	// Generations are those of the findings' sealed values that the plan was made on.
+	Generations map[string]string `json:"generations,omitempty"`
+	State       State             `json:"state"`
+	Reason      string            `json:"reason,omitempty"`
 
 	Changes       int                     `json:"changes"`
 	Digest        string                  `json:"digest,omitempty"`  // keyed, of all changes
@@ -361,10 +363,11 @@ func (m *Remedy) Groups(ctx context.Context, ids ...string) ([]Group, error) {
 func (m *Remedy) Plan(ctx context.Context, ask access.Ask, g Group, opt Options) (*Plan, error) {
 	p := &Plan{
 		ID: opt.id(), Action: opt.Action, Include: opt.Include, Only: opt.OnlyReported, ObjectID: g.ObjectID,
-		State: Planned, By: ask.Caller.ID, Created: m.Now().UTC(), Leaves: map[string]int{},
+		State: Planned, By: ask.Caller.ID, Created: m.Now().UTC(), Leaves: map[string]int{}, Generations: map[string]string{},
 	}
 	for _, r := range g.Records {
 		p.Findings = append(p.Findings, r.Finding.ID)
+		p.Generations[r.Finding.ID] = r.Generation
 	}
 	permit, err := m.Guard.Check(ctx, ask.Caller, access.RemedyPlan, resourceOf(p.ID, g.Records), ask.Context)
 	if err != nil {

@@ -226,11 +226,13 @@ func (m *Remedy) purge(ctx context.Context, permit *audit.Permit, p *Plan, l *jo
 			return err
 		}
 		for _, rec := range recs {
-			at, err := m.Vault.Destroy(ctx, permit, vault.Set{ID: rec.Finding.ID, Generation: rec.Generation})
-			if err != nil {
-				return err
+			for _, gen := range append([]string{rec.Generation}, rec.Stale...) { // an intake that was broken off leaves stale ones
+				at, err := m.Vault.Destroy(ctx, permit, vault.Set{ID: rec.Finding.ID, Generation: gen})
+				if err != nil {
+					return err
+				}
+				p.KeyGone = at.UTC()
 			}
-			p.KeyGone = at.UTC()
 		}
 		if p.SweepValues != "" {
 			if _, err := m.Vault.Destroy(ctx, permit, vault.Set{ID: p.ID, Generation: p.SweepValues}); err != nil {
