@@ -12,6 +12,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -37,6 +38,7 @@ type Fake struct {
 
 	mu         sync.Mutex
 	findings   map[string]*finding
+	order      []*finding // all of them, by time and id; nil: to be made again
 	custom     map[string]json.RawMessage
 	managed    []string
 	status     string // "ENABLED", "PAUSED"; "" is not enabled
@@ -99,6 +101,7 @@ func (f *Fake) Put(doc []byte) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.order = nil
 	f.findings[d.ID] = &finding{id: d.ID, updated: d.UpdatedAt, archived: d.Archived, policy: d.Category == "POLICY", raw: bytes.Clone(doc)}
 }
 
@@ -125,6 +128,7 @@ func (f *Fake) Expire(id string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.findings, id)
+	f.order = nil
 }
 
 // Forget has GetFindings leave a finding out that ListFindings still lists.
@@ -370,8 +374,13 @@ func (f *Fake) list(body []byte) (any, error) {
 			return nil, fail("ValidationException", "criterion")
 		}
 	}
-	var all []*finding
-	for _, x := range f.findings {
+	if f.order == nil {
+		f.order = slices.SortedFunc(maps.Values(f.findings), func(a, b *finding) int {
+			return cmp.Or(a.updated.Compare(b.updated), cmp.Compare(a.id, b.id))
+		})
+	}
+	ids := []string{}
+	for _, x := range f.order {
 		at := x.updated.UnixMilli()
 		u, category := in.FindingCriteria.Criterion["updatedAt"], in.FindingCriteria.Criterion["category"].Eq
 		is := "CLASSIFICATION"
@@ -382,18 +391,10 @@ func (f *Fake) list(body []byte) (any, error) {
 			u.Lt != nil && at >= *u.Lt || u.Lte != nil && at > *u.Lte {
 			continue
 		}
-		all = append(all, x)
+		ids = append(ids, x.id)
 	}
-	slices.SortFunc(all, func(a, b *finding) int {
-		c := cmp.Or(a.updated.Compare(b.updated), cmp.Compare(a.id, b.id))
-		if in.SortCriteria.OrderBy == "DESC" {
-			return -c
-		}
-		return c
-	})
-	ids := make([]string, len(all))
-	for i, x := range all {
-		ids[i] = x.id
+	if in.SortCriteria.OrderBy == "DESC" {
+		slices.Reverse(ids)
 	}
 	token := in.NextToken
 	in.NextToken = ""
