@@ -2,13 +2,17 @@ package web_test
 
 import (
 	"bytes"
+	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/mod/sumdb/note"
@@ -17,6 +21,7 @@ import (
 	"coffer"
 	"coffer/access"
 	"coffer/audit"
+	"coffer/notify"
 )
 
 // post sends a form and returns the page that it leads to, which must have this status.
@@ -394,6 +399,73 @@ func TestSettingsPages(t *testing.T) {
 	platform.signIn(access.RolePlatform)
 	has(t, "health", platform.get("/settings"), "Wrapping keys", "current", "What helps", "The doctor's output", "Queues", "agrees with the file system")
 	platform.post("/settings/health", http.StatusOK, url.Values{})
+}
+
+// TestWhoIsToldPages: how deliveries to targets go is for who may administer them, without addresses and secrets.
+func TestWhoIsToldPages(t *testing.T) {
+	p := newPortal(t, access.RoleEngineer, access.RoleAuditor, access.RolePlatform)
+	var took atomic.Int64
+	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/private-path/down" {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		took.Add(1)
+	}))
+	defer receiver.Close()
+	secret := "whsec_" + base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("n"), 32))
+	for name, text := range map[string]string{"signing-secret": secret, "address-of-on-call": receiver.URL + "/private-path/down"} {
+		if err := os.WriteFile(filepath.Join(p.home, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var err error
+	p.app.Notifier, err = notify.New(notify.Config{
+		DB: p.app.DB, Guard: p.app.Guard, Home: p.home, Now: p.app.Now, Worker: "test", Targets: []notify.Target{
+			{Name: "soc-room", Kind: notify.Webhook, URL: receiver.URL + "/private-path", SecretFile: "signing-secret", Allow: []string{"127.0.0.1/32"}},
+			{Name: "on-call", Kind: notify.Slack, URLFile: "address-of-on-call", Allow: []string{"127.0.0.1/32"}},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	platform, engineer, auditor := p.visitor(), p.visitor(), p.visitor()
+	platform.signIn(access.RolePlatform)
+	engineer.signIn(access.RoleEngineer)
+	auditor.signIn(access.RoleAuditor)
+	step := func() {
+		t.Helper()
+		if err := errors.Join(p.app.Log.Sequence(t.Context()), p.app.Notifier.Step(t.Context(), p.app.Service("timed-work", "test"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	step() // the targets are on record
+	operator, err := p.app.Operator()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := access.Ask{Caller: operator, Context: access.Context{Now: p.app.Now(), Local: true}}
+	if _, _, err := p.app.Identity.AddUser(t.Context(), ask, "ines", []string{access.RoleEngineer}, nil); err != nil {
+		t.Fatal(err)
+	}
+	step()
+	if took.Load() == 0 {
+		t.Fatal("nobody was told of somebody who may come from now on")
+	}
+	page := platform.get("/settings")
+	has(t, "settings", page, "Who is told what happens", "<b>soc-room</b>", "<b>on-call</b>", ">webhook<", ">slack<", "the receiver answered 503")
+	for _, v := range []*visitor{engineer, auditor} {
+		for _, text := range []string{"Who is told what happens", "soc-room", "on-call", "answered 503"} {
+			if strings.Contains(v.get("/settings"), text) {
+				t.Errorf("somebody who may not administer targets sees %q", text)
+			}
+		}
+	}
+	for _, text := range []string{receiver.URL, strings.TrimPrefix(receiver.URL, "http://"), "private-path", "whsec_", "signing-secret", "address-of-on-call"} {
+		if strings.Contains(page, text) {
+			t.Errorf("the page has one of the texts that lead to a receiver: %d characters", len(text))
+		}
+	}
 }
 
 // TestPeoplePages adds somebody, who gets in with the code that was shown once, and takes it all away again.
