@@ -79,6 +79,7 @@ func TestBrowserAccount(t *testing.T) {
 	b.check("same-asked")
 	out()
 
+	b.tells()
 	b.login(access.RolePlatform)
 	b.open("/settings")
 	b.check("settings")

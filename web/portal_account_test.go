@@ -3,7 +3,6 @@ package web_test
 import (
 	"bytes"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -401,9 +400,16 @@ func TestSettingsPages(t *testing.T) {
 	platform.post("/settings/health", http.StatusOK, url.Values{})
 }
 
-// TestWhoIsToldPages: how deliveries to targets go is for who may administer them, without addresses and secrets.
-func TestWhoIsToldPages(t *testing.T) {
-	p := newPortal(t, access.RoleEngineer, access.RoleAuditor, access.RolePlatform)
+// tells gives the installation two targets at addresses and with secrets that nobody is to see, one of which is down, and has them told. It
+// returns the texts that lead to them.
+func (p *portal) tells() []string {
+	p.Helper()
+	check := func(err error) {
+		p.Helper()
+		if err != nil {
+			p.Fatal(err)
+		}
+	}
 	var took atomic.Int64
 	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/private-path/down" {
@@ -412,13 +418,10 @@ func TestWhoIsToldPages(t *testing.T) {
 		}
 		took.Add(1)
 	}))
-	defer receiver.Close()
+	p.Cleanup(receiver.Close)
 	secret := "whsec_" + base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("n"), 32))
-	for name, text := range map[string]string{"signing-secret": secret, "address-of-on-call": receiver.URL + "/private-path/down"} {
-		if err := os.WriteFile(filepath.Join(p.home, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	check(os.WriteFile(filepath.Join(p.home, "signing-secret"), []byte(secret), 0o600))
+	check(os.WriteFile(filepath.Join(p.home, "address-of-on-call"), []byte(receiver.URL+"/private-path/down"), 0o600))
 	var err error
 	p.app.Notifier, err = notify.New(notify.Config{
 		DB: p.app.DB, Guard: p.app.Guard, Home: p.home, Now: p.app.Now, Worker: "test", Targets: []notify.Target{
@@ -426,32 +429,33 @@ func TestWhoIsToldPages(t *testing.T) {
 			{Name: "on-call", Kind: notify.Slack, URLFile: "address-of-on-call", Allow: []string{"127.0.0.1/32"}},
 		},
 	})
-	if err != nil {
-		t.Fatal(err)
+	check(err)
+	step := func() {
+		p.Helper()
+		check(p.app.Log.Sequence(p.Context()))
+		check(p.app.Notifier.Step(p.Context(), p.app.Service("timed-work", "test")))
 	}
+	step() // the targets are on record
+	operator, err := p.app.Operator()
+	check(err)
+	ask := access.Ask{Caller: operator, Context: access.Context{Now: p.app.Now(), Local: true}}
+	_, _, err = p.app.Identity.AddUser(p.Context(), ask, "tilda", []string{access.RoleEngineer}, nil)
+	check(err)
+	step()
+	if took.Load() == 0 {
+		p.Fatal("nobody was told of somebody who may come from now on")
+	}
+	return []string{receiver.URL, strings.TrimPrefix(receiver.URL, "http://"), "private-path", "whsec_", "signing-secret", "address-of-on-call"}
+}
+
+// TestWhoIsToldPages: how deliveries to targets go is for who may administer them, without addresses and secrets.
+func TestWhoIsToldPages(t *testing.T) {
+	p := newPortal(t, access.RoleEngineer, access.RoleAuditor, access.RolePlatform)
+	private := p.tells()
 	platform, engineer, auditor := p.visitor(), p.visitor(), p.visitor()
 	platform.signIn(access.RolePlatform)
 	engineer.signIn(access.RoleEngineer)
 	auditor.signIn(access.RoleAuditor)
-	step := func() {
-		t.Helper()
-		if err := errors.Join(p.app.Log.Sequence(t.Context()), p.app.Notifier.Step(t.Context(), p.app.Service("timed-work", "test"))); err != nil {
-			t.Fatal(err)
-		}
-	}
-	step() // the targets are on record
-	operator, err := p.app.Operator()
-	if err != nil {
-		t.Fatal(err)
-	}
-	ask := access.Ask{Caller: operator, Context: access.Context{Now: p.app.Now(), Local: true}}
-	if _, _, err := p.app.Identity.AddUser(t.Context(), ask, "ines", []string{access.RoleEngineer}, nil); err != nil {
-		t.Fatal(err)
-	}
-	step()
-	if took.Load() == 0 {
-		t.Fatal("nobody was told of somebody who may come from now on")
-	}
 	page := platform.get("/settings")
 	has(t, "settings", page, "Who is told what happens", "<b>soc-room</b>", "<b>on-call</b>", ">webhook<", ">slack<", "the receiver answered 503")
 	for _, v := range []*visitor{engineer, auditor} {
@@ -461,7 +465,7 @@ func TestWhoIsToldPages(t *testing.T) {
 			}
 		}
 	}
-	for _, text := range []string{receiver.URL, strings.TrimPrefix(receiver.URL, "http://"), "private-path", "whsec_", "signing-secret", "address-of-on-call"} {
+	for _, text := range private {
 		if strings.Contains(page, text) {
 			t.Errorf("the page has one of the texts that lead to a receiver: %d characters", len(text))
 		}

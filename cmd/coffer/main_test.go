@@ -79,8 +79,8 @@ func runScripts(t *testing.T, server bool, setup func(*testscript.Env) error) {
 			return server, nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"receiver": scriptReceiver,
-			"event":    scriptEvent, "macie": scriptMacie, "exit": scriptExit, "keys": scriptKeys, "field": scriptField, "lines": scriptLines,
+			"receiver": scriptReceiver, "deliver": scriptDeliver,
+			"event": scriptEvent, "macie": scriptMacie, "exit": scriptExit, "keys": scriptKeys, "field": scriptField, "lines": scriptLines,
 		},
 	})
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +12,8 @@ import (
 	"sync"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"coffer/app"
 )
 
 // scriptReceiver starts a receiver of webhooks, for as long as the script runs: its address stands in receiver.url, what it takes in
@@ -43,4 +47,16 @@ func scriptReceiver(ts *testscript.TestScript, neg bool, args []string) {
 	}))
 	ts.Defer(srv.Close)
 	ts.Check(os.WriteFile(ts.MkAbs("receiver.url"), []byte(srv.URL+"/private-path\n"), 0o600))
+}
+
+// scriptDeliver does what the clock of a server does: it brings the log into order and has the targets told what stands in it.
+func scriptDeliver(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: deliver")
+	}
+	ctx := context.Background()
+	a, err := app.Open(ctx, app.Options{Home: ts.Getenv("COFFER_HOME")})
+	ts.Check(err)
+	err = errors.Join(a.Log.Sequence(ctx), a.Notifier.Step(ctx, a.Service("timed-work", "deliver")))
+	ts.Check(errors.Join(err, a.Close()))
 }
