@@ -97,6 +97,10 @@ func extreme() []Message {
 			// What looks like an address, a mention or a mark in an id.
 			e.Finding, e.Plan, e.Actor.ID = "https://evil.test/a", "f_a_1-_", "@here"
 			out = append(out, eventOf(e, "https://coffer.test").Message)
+			// And what no id looks like, should one ever.
+			m := eventOf(e, "https://coffer.test").Message
+			m.Finding, m.Plan, m.Actor = "<!channel>", "<https://evil.test|a fix>", "<@U1> & co"
+			out = append(out, m)
 		}
 	}
 	return append(out, probeMessage(time.Unix(1772366400, 0)))

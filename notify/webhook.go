@@ -167,9 +167,8 @@ func slackBody(m *Message) any {
 	blocks := []block{{Type: "section", Text: &text{"mrkdwn", head, true}}}
 	var fields []text
 	for _, f := range m.facts() {
-		if len(fields) < 10 { // as many as a section takes
-			fields = append(fields, text{"mrkdwn", "*" + escape(f[0]) + "*\n" + escape(f[1]), true})
-		}
+		// At most nine; a section takes ten.
+		fields = append(fields, text{"mrkdwn", "*" + escape(f[0]) + "*\n" + escape(f[1]), true})
 	}
 	blocks = append(blocks, block{Type: "section", Fields: fields})
 	foot := "Coffer, entry " + strconv.FormatInt(m.Entry, 10) + " of the log"
