@@ -517,6 +517,7 @@ func TestAskedElsewhere(t *testing.T) {
 func TestShow(t *testing.T) {
 	w, in := hooked(t)
 	ids := w.judged(30)
+	w.happens(access.FindingRead, access.Finding, "f-1", audit.Done, nil) // is nobody's business
 	in.answer = func(id string, _ []byte) int {
 		switch id {
 		case ids[3]:
