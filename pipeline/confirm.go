@@ -7,11 +7,29 @@ import (
 	"coffer"
 	"coffer/access"
 	"coffer/audit"
+	"coffer/internal/lazyregexp"
 	"coffer/store"
 	"coffer/triage"
 )
 
 const unconfirmed = "submitted; nothing is read until Macie or a second person confirms it"
+
+// waitsFor is why nothing is read for a submitted finding. The Region is named, if it has the form of one, where Macie cannot confirm the finding
+// because it is asked in another.
+func (p *Pipeline) waitsFor(f *coffer.Finding) string {
+	here := p.Results.Region
+	if p.Macie == nil || here == "" || f.Region == "" || f.Region == here {
+		return unconfirmed
+	}
+	region := f.Region
+	if !regionName().MatchString(region) {
+		region = "another Region"
+	}
+	return fmt.Sprintf("a finding of %s, and this installation asks Macie in %s: one in that Region takes it in; here it is %s", region, here, unconfirmed)
+}
+
+// regionName is the form of a Region's name.
+var regionName = lazyregexp.New(`^[a-z]{2}(-[a-z]+){1,3}-[0-9]{1,2}$`)
 
 // Confirm records that the caller, who must not be the submitter, stands for a submitted finding, and takes it in: from now on its
 // object is read like that of any other. The submitter still cannot reveal its values. seen is the Tag of the record that the

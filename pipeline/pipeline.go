@@ -292,7 +292,7 @@ func (p *Pipeline) record(ctx context.Context, permit *audit.Permit, rec *triage
 // seal locates the values and seals them, from whatever state the record is in.
 func (p *Pipeline) seal(ctx context.Context, permit *audit.Permit, rec *triage.Record) error {
 	if rec.Unconfirmed() {
-		rec.Reason = unconfirmed
+		rec.Reason = p.waitsFor(&rec.Finding)
 		return nil
 	}
 	lines, err := p.Records.Lines(ctx, rec.Finding.ID)

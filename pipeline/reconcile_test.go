@@ -852,8 +852,17 @@ func TestAccountsAndRegions(t *testing.T) {
 	elsewhere.Region = "us-east-1"
 	elsewhere.ResultLocation = strings.ReplaceAll(elsewhere.ResultLocation, "/eu-central-1/", "/us-east-1/")
 	w.result(3, elsewhere)
-	if res, err := w.event(elsewhere); err != nil || res.Status != pipeline.Skipped || res.Sealed != 0 {
+	if res, err := w.event(elsewhere); err != nil || res.Status != pipeline.Skipped || res.Sealed != 0 ||
+		!strings.Contains(res.Reason, "a finding of us-east-1, and this installation asks Macie in eu-central-1") {
 		t.Errorf("an event of another Region: %+v, %v", res, err)
+	}
+	if _, a := w.seen(elsewhere.ID); !strings.Contains(a.Reason, "us-east-1") {
+		t.Errorf("what came in: %q", a.Reason)
+	}
+	forged := w.finding(4, began.Add(-time.Hour), false)
+	forged.Region = "1405270021"
+	if res, err := w.event(forged); err != nil || res.Status != pipeline.Skipped || !strings.Contains(res.Reason, "of another Region") || strings.Contains(res.Reason, forged.Region) {
+		t.Errorf("an event of no Region: %s, %v", res.Status, err)
 	}
 	w.reconcile(began.Add(-2 * time.Hour))
 	got := w.ledger()

@@ -64,7 +64,10 @@ type ledgerRow struct {
 	High      bool
 }
 
-type gapRow struct{ Means, Finding, To string }
+type gapRow struct {
+	Means, Finding, To string
+	Since, Until       *when // the time of which nothing is known, for a gap that is one
+}
 
 // need is something that only a person can move.
 type need struct{ Icon, What, Why, To, Verb string }
@@ -323,7 +326,7 @@ func (p *overviewPage) ledger(ctx context.Context, s *Server, v *visit) error {
 	}
 	const shown = 5
 	for _, g := range sum.Named[:min(shown, len(sum.Named))] {
-		row := gapRow{Means: capital(g.Means), Finding: shortID(g.Finding)}
+		row := gapRow{Means: capital(g.Means), Finding: shortID(g.Finding), Since: v.at(g.Since), Until: v.at(g.Until)}
 		if g.Finding != "" {
 			row.To = findingPath(g.Finding, "", "")
 		}

@@ -443,3 +443,40 @@ func TestConformance(t *testing.T) {
 		}
 	})
 }
+
+// TestMotoLacks: of the calls that this package makes, moto knows one. When it learns another this fails: then take it as a second opinion in
+// TestConformance, beside the fake.
+func TestMotoLacks(t *testing.T) {
+	endpoint := lookalike.Moto(t)
+	for _, x := range []struct {
+		operation, method, path, body string
+		known                         bool
+	}{
+		{"GetMacieSession", http.MethodGet, "/macie", "", true},
+		{"ListFindings", http.MethodPost, "/findings", `{}`, false},
+		{"GetFindings", http.MethodPost, "/findings/describe", `{"findingIds":["00000000000000000000000000000001"]}`, false},
+		{"GetCustomDataIdentifier", http.MethodGet, "/custom-data-identifiers/3293a69d-4a1e-4a07-8715-208ddexample", "", false},
+		{"ListManagedDataIdentifiers", http.MethodPost, "/managed-data-identifiers/list", `{}`, false},
+		{"GetClassificationExportConfiguration", http.MethodGet, "/classification-export-configuration", "", false},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), x.method, endpoint+x.path, strings.NewReader(x.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential="+lookalike.AccessKey+"/20260715/us-east-1/macie2/aws4_request, SignedHeaders=host, Signature=0")
+		res, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(res.Body)
+		_ = res.Body.Close() // only read from
+		if err != nil {
+			t.Fatal(err)
+		}
+		// What it knows it answers with JSON, errors too; for a path that it does not know there is a page.
+		if known := res.StatusCode != http.StatusNotFound || json.Valid(b); known != x.known {
+			t.Errorf("moto knows %s: %t, and this test says %t (%d)", x.operation, known, x.known, res.StatusCode)
+		}
+	}
+}
