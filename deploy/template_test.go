@@ -2,6 +2,7 @@ package deploy_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -280,6 +281,39 @@ func TestSmall(t *testing.T) {
 	for _, k := range s.of("AWS::KMS::Key") {
 		if b, _ := json.Marshal(k.properties["KeyPolicy"]); len(b) > 32_768/2 {
 			t.Errorf("%s: %d bytes", k.id, len(b))
+		}
+	}
+}
+
+// TestManyBuckets: twenty buckets with the longest names that S3 knows fit into the policies of each role and into the variables of each function,
+// with the longest name of an installation. docs/deploy.md tells that number.
+func TestManyBuckets(t *testing.T) {
+	p := full()
+	var buckets []any
+	for i := range 20 {
+		buckets = append(buckets, fmt.Sprintf("%02d-%s", i, strings.Repeat("x", 60)))
+	}
+	p["Buckets"], p["Name"] = buckets, strings.Repeat("n", 20)
+	s := newStack(t, template(t), p)
+	for _, r := range s.of("AWS::IAM::Role") {
+		n := 0
+		for _, p := range r.properties["Policies"].([]any) {
+			b, _ := json.Marshal(p.(map[string]any)["PolicyDocument"])
+			n += len(b)
+		}
+		if t.Logf("%s: %d characters", r.id, n); n > 9_500 { // of 10,240; AWS' own ids are some characters longer than those here
+			t.Errorf("%s: %d characters", r.id, n)
+		}
+	}
+	for role, vars := range s.environments() {
+		n := 0
+		for name, v := range vars {
+			if n += len(name) + len(v); strings.HasSuffix(name, "QUEUE") {
+				n += len("https://sqs." + region + ".amazonaws.com/" + account + "/")
+			}
+		}
+		if t.Logf("%s: %d bytes of variables", role, n); role != "worker" && n > 3_700 { // of 4,096; likewise
+			t.Errorf("%s: %d bytes of variables", role, n)
 		}
 	}
 }
