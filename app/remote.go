@@ -3,11 +3,13 @@ package app
 import (
 	"cmp"
 	"context"
+	"crypto/hmac"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
 	"slices"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
@@ -22,6 +24,24 @@ import (
 // Between the functions on Lambda goes a question at a time, by a synchronous call: whether sealed values are those that a fix has before it
 // (asked of the function verify, which opens them and reaches no object), and how an object stands (asked of the function remedy, which
 // reaches objects and opens no value). No question or answer holds a value.
+//
+// A question shows by a keyed hash that it comes from a part of this installation. Whoever may invoke the function by IAM alone, such as an
+// administrator of the account, is told nothing: neither how an object stands nor a certificate in somebody else's name, which the log would
+// repeat.
+
+// askedFor is how long a question may be answered. Clocks differ, and the SDK asks again after an answer that was lost.
+const askedFor = 5 * time.Minute
+
+// asked is a question on its way.
+type asked struct {
+	Question string    `json:"question"` // JSON, as it was hashed
+	At       time.Time `json:"at"`
+	MAC      []byte    `json:"mac"`
+}
+
+func (q *asked) mac(key func(label string, data []byte) []byte) []byte {
+	return key("question", []byte(q.At.UTC().Format(time.RFC3339Nano)+" "+q.Question))
+}
 
 // question is what one function asks another; one member is set.
 type question struct {
@@ -127,15 +147,22 @@ func (r *answer) err() error {
 
 // Asked reports whether a payload is a question of another function.
 func Asked(payload []byte) bool {
-	var q question
-	return json.Unmarshal(payload, &q) == nil && (q.Verify != nil || q.Look != nil || q.Certify != nil)
+	var q asked
+	return json.Unmarshal(payload, &q) == nil && q.Question != ""
 }
 
-// Answer answers the question of another function, if it is one for this role. Whether the asker may ask is for the platform to say: it is
-// who may call this function.
+// Answer answers the question of another function, if it is one for this role. A question that was not asked by a part of this installation
+// within the last five minutes gives an error wrapping coffer.ErrDenied.
 func (a *App) Answer(ctx context.Context, payload []byte) ([]byte, error) {
+	var in asked
+	if err := json.Unmarshal(payload, &in); err != nil {
+		return nil, fmt.Errorf("question of another function: %w", coffer.ErrInvalid)
+	}
+	if age := a.Now().Sub(in.At); age > askedFor || age < -askedFor || !hmac.Equal(in.mac(a.MAC), in.MAC) {
+		return nil, fmt.Errorf("question of another function: nobody of this installation asks it now: %w", coffer.ErrDenied)
+	}
 	var q question
-	if err := json.Unmarshal(payload, &q); err != nil {
+	if err := json.Unmarshal([]byte(in.Question), &q); err != nil {
 		return nil, fmt.Errorf("question of another function: %w", coffer.ErrInvalid)
 	}
 	var r answer
@@ -208,6 +235,18 @@ func (a *App) look(ctx context.Context, q *lookQuestion, r *answer) (err error) 
 type function struct {
 	client *lambda.Client
 	name   string
+	sign   func(question) ([]byte, error)
+}
+
+// sign makes a question show that this installation asks it.
+func (a *App) sign(q question) ([]byte, error) {
+	b, err := json.Marshal(q)
+	if err != nil {
+		return nil, err
+	}
+	out := asked{Question: string(b), At: a.Now()}
+	out.MAC = out.mac(a.MAC)
+	return json.Marshal(out)
 }
 
 // openFunction opens a function by its spec "lambda:NAME"; nothing is called.
@@ -216,7 +255,7 @@ func (a *App) openFunction(ctx context.Context, s Spec) (*function, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &function{name: s.Name, client: lambda.NewFromConfig(c, func(o *lambda.Options) {
+	return &function{name: s.Name, sign: a.sign, client: lambda.NewFromConfig(c, func(o *lambda.Options) {
 		if e := s.Options.Get("endpoint"); e != "" {
 			o.BaseEndpoint = aws.String(e)
 		}
@@ -225,7 +264,7 @@ func (a *App) openFunction(ctx context.Context, s Spec) (*function, error) {
 
 // ask asks and waits for the answer. Questions change nothing, so that the SDK repeats them after throttling and broken connections.
 func (f *function) ask(ctx context.Context, q question) (*answer, error) {
-	payload, err := json.Marshal(q)
+	payload, err := f.sign(q)
 	if err != nil {
 		return nil, err
 	}

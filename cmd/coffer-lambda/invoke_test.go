@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
 	"slices"
@@ -209,6 +210,73 @@ func TestEveryRequestIsLookedAt(t *testing.T) {
 	}
 }
 
+// TestHostileMessages: whoever may write into a queue gets nothing done and nothing told. Each message leaves the queue at once, also among
+// thousands, and the logs hold no name of an object or a bucket, whatever stands in the message.
+func TestHostileMessages(t *testing.T) {
+	const key, bucket = "person-4711\nlevel=ERROR.csv", "somebody-elses"
+	of := func(change func(*coffer.Finding)) string {
+		body := findingOn(t, bucket, key, "finding-9", cardList, time.Now().Add(-time.Hour))
+		for d, err := range macie.Decode(t.Context(), bytes.NewReader(body)) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			change(d.Finding)
+			body = macie.Event(*d.Finding)
+		}
+		return string(body)
+	}
+	event := of(func(*coffer.Finding) {})
+	messages := map[string]string{
+		"a bucket that is not read": event,
+		"another account":           of(func(f *coffer.Finding) { f.AccountID = "999999999999" }),
+		"another Region":            of(func(f *coffer.Finding) { f.Region = "us-gov-west-1" }),
+		"another partition":         of(func(f *coffer.Finding) { f.Partition = "aws-cn" }),
+		"an id with a line break":   of(func(f *coffer.Finding) { f.ID = "finding\n9" }),
+		"an id of 10,000":           of(func(f *coffer.Finding) { f.ID = strings.Repeat("9", 10_000) }),
+		"another source":            strings.Replace(event, `"source":"aws.macie"`, `"source":"my.macie"`, 1),
+		"its members twice":         strings.Replace(event, `"source":"aws.macie"`, `"source":"my.macie","source":"aws.macie"`, 1),
+		"in another case":           strings.Replace(event, `"account":`, `"Account":"`+lookalike.Account+`","account":`, 1),
+		"256 KB":                    strings.Replace(event, `"version"`, `"more":"`+strings.Repeat(key[:6], 256<<10/6)+`","version"`, 1),
+		"a hundred thousand deep":   strings.Repeat(`{"detail":[`, 100_000),
+		"half of it":                event[:len(event)/2],
+		"a bare finding":            `{"id":"finding-9","resourcesAffected":{"s3Bucket":{"name":"` + bucket + `"},"s3Object":{"key":"` + key[:11] + `"}}}`,
+		"no text":                   "\x00\xff\xfe" + key + bucket,
+		"a job that never was":      `{"coffer.job":"job-00000000000000000000000000"}`,
+		"a job with a path":         `{"coffer.job":"job-../../` + bucket + `"}`,
+		"a job and an event":        `{"coffer.job":"job-0000",` + event[1:],
+		"a question":                `{"question":"{\"look\":{\"at\":\"stat\"}}"}`,
+	}
+	names := slices.Sorted(maps.Keys(messages))
+	for _, role := range []app.Role{app.Intake, app.Remedy, app.API} {
+		f, out := inMemory(t, role)
+		invoke := func(bodies ...string) (again int) {
+			answer, err := f.Invoke(inLambda(t), batchOf(t, bodies...))
+			var got events.SQSEventResponse
+			if err != nil || json.Unmarshal(answer, &got) != nil {
+				t.Fatalf("%s: %v", role, err)
+			}
+			return len(got.BatchItemFailures)
+		}
+		var all []string
+		for _, name := range names {
+			if n := invoke(messages[name]); n != 0 {
+				t.Errorf("%s: %s comes again", role, name)
+			}
+			if !strings.Contains(name, "256") && !strings.Contains(name, "deep") {
+				all = append(all, messages[name])
+			}
+		}
+		if n := invoke(slices.Repeat(all, 100)...); n != 0 { // far more than the ten that Lambda hands over
+			t.Errorf("%s: %d of a batch come again", role, n)
+		}
+		for _, secret := range []string{card, "person-4711", bucket} {
+			if strings.Contains(out.String(), secret) {
+				t.Errorf("%s: its log holds what stood in a message", role)
+			}
+		}
+	}
+}
+
 // FuzzInvoke hands a function whatever comes: it does not panic, shows nobody a value, and says of a batch only what was in it.
 func FuzzInvoke(f *testing.F) {
 	url := request("POST", "/v1/findings/finding-1/reveal", map[string]any{"reason": "investigation", "note": "a look in a test"})
@@ -222,7 +290,7 @@ func FuzzInvoke(f *testing.F) {
 	for _, seed := range [][]byte{
 		nil, []byte(`null`), []byte(`{}`), []byte(`[]`), []byte(`"x"`), []byte(`{"Records":null}`), []byte(`{"Records":[{}]}`),
 		[]byte(`{"Records":[{"eventSource":"aws:sqs","messageId":"a","body":"{"}]}`), []byte(`{"Records":[{"eventSource":"aws:sqs"},{"messageId":7}]}`),
-		[]byte(`{"verify":{"set":{},"probes":[]}}`), []byte(`{"look":{"at":"stat","object":{"bucket":"statements","key":"cards.csv"}}}`),
+		[]byte(`{"question":"{\"verify\":{\"set\":{},\"probes\":[]}}","at":"2026-03-02T10:00:00Z","mac":"AAAA"}`), []byte(`{"question":"{\"look\":{}}"}`), []byte(`{"question":7}`),
 		[]byte(`{"certify":{"ask":{"caller":{"id":"op-1","kind":"operator","roles":["operator"]},"context":{"local":true}},"plan":"p"}}`),
 		[]byte(`{"version":"1.0","requestContext":{"http":{}}}`), []byte(`{"version":"2.0","requestContext":{"http":{"method":"\n","path":"//"}},"rawPath":"//x%2f..","rawQueryString":"%"}`),
 		marshal(f, url), marshal(f, other), marshal(f, encoded), batchOf(f, string(event), `{"coffer.job":"job-0000"}`, "{not JSON", ""),
