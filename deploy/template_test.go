@@ -1,6 +1,7 @@
 package deploy_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -232,13 +233,17 @@ func TestWhatStays(t *testing.T) {
 
 // TestAlarms: every queue of dead letters, every function and the clock of the log have somebody who is told.
 func TestAlarms(t *testing.T) {
-	s := newStack(t, template(t), plain())
+	s := newStack(t, template(t), full())
 	watched := map[string]bool{}
 	for _, a := range s.of("AWS::CloudWatch::Alarm") {
 		if l, _ := a.properties["AlarmActions"].([]any); len(l) == 0 || !strings.HasPrefix(a.properties["AlarmName"].(string), "coffer-") {
 			t.Errorf("%s tells nobody, or may not publish to the topic", a.id)
 		}
-		for _, d := range a.properties["Dimensions"].([]any) {
+		dimensions, ok := a.properties["Dimensions"].([]any)
+		if !ok {
+			watched[a.properties["MetricName"].(string)+" "+a.properties["Namespace"].(string)] = true
+		}
+		for _, d := range dimensions {
 			watched[a.properties["MetricName"].(string)+" "+d.(map[string]any)["Value"].(string)] = true
 		}
 	}
@@ -246,11 +251,41 @@ func TestAlarms(t *testing.T) {
 		"ApproximateNumberOfMessagesVisible coffer-intake-dead-letters", "ApproximateNumberOfMessagesVisible coffer-work-dead-letters",
 		"ApproximateNumberOfMessagesVisible coffer-undelivered-events", "InvocationsFailedToBeSentToDLQ coffer-macie-findings",
 		"ApproximateAgeOfOldestMessage coffer-intake", "Errors coffer-intake", "Errors coffer-api", "Errors coffer-remedy", "Errors coffer-verify",
-		"Errors coffer-schedule", "Invocations coffer-schedule",
+		"Errors coffer-schedule", "Invocations coffer-schedule", "MessagesAgain Coffer/coffer", "ApproximateAgeOfOldestMessage coffer-worker",
 	} {
 		if !watched[want] {
 			t.Errorf("nobody watches %s", want)
 		}
+	}
+}
+
+// TestMessagesAgain: what a function says of a message that fails is counted, for each function that a queue feeds. Lambda counts no error then.
+func TestMessagesAgain(t *testing.T) {
+	s := newStack(t, template(t), plain())
+	source, err := os.ReadFile(filepath.Clean("../cmd/coffer-lambda/queue.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fed, counted := map[string]bool{}, map[string]bool{}
+	for _, m := range s.of("AWS::Lambda::EventSourceMapping") {
+		for _, f := range s.of("AWS::Lambda::Function") {
+			if s.name(f) == m.properties["FunctionName"] {
+				fed[f.properties["LoggingConfig"].(map[string]any)["LogGroup"].(string)] = true
+			}
+		}
+	}
+	for _, f := range s.of("AWS::Logs::MetricFilter") {
+		counted[f.properties["LogGroupName"].(string)] = true
+		text, ok := strings.CutPrefix(f.properties["FilterPattern"].(string), `{ $.msg = "`)
+		text, end := strings.CutSuffix(text, `" }`)
+		to := f.properties["MetricTransformations"].([]any)[0].(map[string]any)
+		if !ok || !end || !bytes.Contains(source, []byte(`f.logger.WarnContext(ctx, "`+text+`"`)) ||
+			to["MetricName"] != "MessagesAgain" || to["MetricNamespace"] != "Coffer/coffer" {
+			t.Errorf("%s counts what nobody says, or where nobody looks", f.id)
+		}
+	}
+	if !maps.Equal(fed, counted) || len(fed) != 3 {
+		t.Errorf("queues feed %v, counted is %v", sorted(fed), sorted(counted))
 	}
 }
 
