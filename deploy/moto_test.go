@@ -200,7 +200,7 @@ func (m *motoStack) same(parameters map[string]any) map[string]string {
 func (m *motoStack) prepare(parameters map[string]any) map[string]any {
 	m.t.Helper()
 	p := maps.Clone(parameters)
-	p["CodeBucket"] = m.name + "-code"
+	p["CodeBucket"], p["Name"] = m.name+"-code", m.name
 	code := filepath.Join(m.t.TempDir(), "code.zip")
 	f, err := os.Create(code)
 	if err != nil {
@@ -231,7 +231,7 @@ func (m *motoStack) prepare(parameters map[string]any) map[string]any {
 // TestStack: moto's CloudFormation makes the stack with everything and with the least, and takes it down again but for what stays. An update is
 // not tried: moto 5.2.5 loses what the template says of a resource that an update does not change (the data table, the groups of logs).
 func TestStack(t *testing.T) {
-	m := &motoStack{t: t, moto: lookalike.Moto(t), name: "coffer"}
+	m := &motoStack{t: t, moto: lookalike.Moto(t), name: "coffer-whole"}
 	text := motoTemplate(t)
 	most := m.prepare(full())
 	m.create(text, most)
