@@ -114,3 +114,25 @@ func TestHand(t *testing.T) {
 		t.Errorf("one that is done: %v", err)
 	}
 }
+
+// TestHandedByTheInstallation: what intake left to a worker waits for one, however long there is none; no person would ask for it again.
+func TestHandedByTheInstallation(t *testing.T) {
+	b := newBench(t)
+	q, ctx := b.jobs("w1"), t.Context()
+	service := access.Caller{ID: "intake", Kind: access.ServiceCaller, Roles: []string{access.RoleService}}
+	j, err := q.New(ctx, service, "test", nil, refs(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := q.Hand(ctx, ask(service), j.ID); err != nil {
+		t.Fatal(err)
+	}
+	b.now = b.now.Add(40 * job.Mandate)
+	if list, err := q.Waiting(ctx); err != nil || len(list) != 1 || list[0].ID != j.ID {
+		t.Fatalf("after forty days: %v, %v", list, err)
+	}
+	done, err := q.Run(ctx, j.ID, func(context.Context, string) (string, error) { return "ok", nil }, nil)
+	if err != nil || done.State != job.Done {
+		t.Errorf("done: %+v, %v", done, err)
+	}
+}

@@ -42,7 +42,8 @@ const (
 	// maxError bounds the error that is kept of an item, in bytes.
 	maxError = 500
 	// Mandate is how long a worker may act on the word of who asked for a job that was handed to it. What is left then has to be asked for
-	// again: by then the caller may have lost the rights that they came with.
+	// again: by then the caller may have lost the rights that they came with. A part of the installation loses none, and nobody would ask again
+	// in its stead: what it handed out waits until it is done.
 	Mandate = 24 * time.Hour
 )
 
@@ -75,9 +76,9 @@ type Job struct {
 	version string
 }
 
-// Waits reports whether a worker may take the job up: it was handed over, nobody is at it, and it was asked for not too long ago.
+// Waits reports whether a worker may take the job up: it was handed over, nobody is at it, and it was asked for not too long ago; see [Mandate].
 func (j *Job) Waits(now time.Time) bool {
-	return j.State == Interrupted && !j.Handed.IsZero() && now.Sub(j.Handed) < Mandate
+	return j.State == Interrupted && !j.Handed.IsZero() && (now.Sub(j.Handed) < Mandate || j.Ask.Caller.Kind == access.ServiceCaller)
 }
 
 // Item is one piece of a job.

@@ -56,7 +56,7 @@ func (c *cloud) worker() (until func(what string, is func() bool), end func() st
 	}
 	config["COFFER_HOME"], config["COFFER_CONFIG"] = home, string(all)
 	bin := lambdaharness.Build(c, c.TempDir(), "../coffer")
-	p := exec.CommandContext(c.Context(), bin, "worker") //nolint:gosec // built here
+	p := exec.CommandContext(c.Context(), bin, "worker")
 	for _, v := range c.env {
 		if !strings.HasPrefix(v, "COFFER_") {
 			p.Env = append(p.Env, v)
